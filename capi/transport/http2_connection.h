@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A Connection over a ByteStream: HTTP/2 in a session, bytes in an output queue, and the one place from which the
+// observer is told things.
+//
+// Invariants:
+// - The observer is called from settle() alone, which runs on the loop: at the end of what the stream reports, or from a
+//   timer when something happened inside a call of the owner's. It checks after each call whether the connection
+//   still exists.
+// - One event from the stream makes one write: completions run first, and what they start goes out together.
+// - Once the connection has failed nothing more is sent, and calls end before on_closed.
+//
+// Threads: the event loop's thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "transport/byte_stream.h"
+#include "transport/connection.h"
+#include "transport/first_bytes.h"
+#include "transport/http2_session.h"
+#include "transport/output_queue.h"
+
+namespace gcs::transport {
+
+class Http2Connection final : public Connection, private ByteStream::Handler, private Task {
+ public:
+  // Opens the stream. Throws std::bad_alloc.
+  Http2Connection(EventLoop& loop, std::unique_ptr<ByteStream> stream, const Address& address,
+                  const ConnectionOptions& options, Observer& observer);
+  ~Http2Connection() override;
+  Http2Connection(const Http2Connection&) = delete;
+  Http2Connection& operator=(const Http2Connection&) = delete;
+
+  bool can_start() const noexcept override;
+  void start(UnaryCall& call) noexcept override;
+  void cancel(UnaryCall& call) noexcept override;
+  void flush() noexcept override;
+  void set_metadata(std::vector<Header> metadata) override;
+  void close() noexcept override;
+  TimePoint last_received() const noexcept override { return last_received_; }
+  std::uint64_t bytes_sent() const noexcept override { return bytes_sent_; }
+  std::uint64_t bytes_received() const noexcept override { return bytes_received_; }
+
+ private:
+  void on_open() noexcept override;
+  void on_received(std::span<const std::uint8_t> bytes) noexcept override;
+  void on_writable() noexcept override;
+  void on_failed(const ConnectionError& error) noexcept override;
+  void run() noexcept override;  // a timer has fired
+
+  bool receive(std::span<const std::uint8_t> bytes) noexcept;
+  void write_output() noexcept;
+  void send_queued() noexcept;
+  void fail(ConnectionError::Kind kind, std::string message) noexcept;
+  void fail_session() noexcept;
+  void time_out() noexcept;
+  void settle() noexcept;
+  bool tell_one() noexcept;
+  void settle_soon() noexcept;
+  void wake_at(TimePoint when) noexcept;
+  void note_starvation() noexcept;
+
+  EventLoop& loop_;
+  Observer& observer_;
+  const std::int64_t connect_timeout_;
+  OutputQueue output_;
+  std::unique_ptr<ByteStream> stream_;  // nullptr once failed
+  Http2Session session_;
+  std::unique_ptr<Timer> timer_;  // the connect timeout, or a settle that is due
+  FirstBytes first_bytes_;
+  std::optional<ConnectionError> error_;
+  const TimePoint connect_deadline_;
+  TimePoint last_received_ = 0;
+  std::uint64_t bytes_sent_ = 0;
+  std::uint64_t bytes_received_ = 0;
+  bool* destroyed_ = nullptr;  // set while the observer may be on the stack
+  bool open_ = false;
+  bool recognised_ = false;  // the peer's first bytes are HTTP/2's
+  bool blocked_ = false;     // the stream accepts nothing until on_writable
+  bool starved_ = false;     // can_start() was false, and on_capacity is owed
+  bool told_ready_ = false;
+  bool told_draining_ = false;
+  bool told_closed_ = false;
+};
+
+}  // namespace gcs::transport

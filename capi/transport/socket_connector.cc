@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A connection is HTTP/2 over a stream; which filters lie between it and the socket is decided here.
+#include "transport/socket_connector.h"
+
+#include "transport/http2_connection.h"
+#include "transport/socket_stream.h"
+
+namespace gcs::transport {
+
+std::unique_ptr<Connection> SocketConnector::connect(const Address& address,
+                                                     const ConnectionOptions& options,
+                                                     Connection::Observer& observer) {
+  auto stream = std::make_unique<SocketStream>(loop_, look_up_, address, options);
+  return std::make_unique<Http2Connection>(loop_, std::move(stream), address, options, observer);
+}
+
+}  // namespace gcs::transport
