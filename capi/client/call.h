@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One call: the request, where it stands, and in the end the reply.
+//
+// Threads: whoever makes it owns it until GcsClient::submit(); then the I/O thread; then, as an Event, the sink.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "client/event.h"
+#include "client/methods.h"
+#include "transport/call.h"
+
+namespace gcs {
+
+inline constexpr std::int64_t kTimeoutNone = -1;
+inline constexpr std::int64_t kTimeoutDefault = -2;
+
+enum class Retry : std::uint8_t { kSafe, kNever, kAlways };
+
+class Link;
+
+class Call final : public Event, public transport::UnaryCall {
+ public:
+  static constexpr std::size_t kInlineRequest = 256;
+
+  using transport::UnaryCall::message;  // the request; what a failure says is Event::message()
+
+  // A call of a known method; throws std::bad_alloc as every function that makes one.
+  static std::unique_ptr<Call> make(EventKind kind, const Method& method) { return std::make_unique<Call>(kind, method); }
+  // By path: "/package.Service/Method". A path of a known method is treated as that method.
+  static std::unique_ptr<Call> make_by_path(std::string_view path);
+
+  Call(EventKind kind, const Method& method);
+  explicit Call(std::string_view unknown_path);
+
+  // Room for a request of `size` bytes, to be written at once: inside the object when small, else in a shared block.
+  std::uint8_t* allocate_request(std::size_t size);
+  void copy_request(std::span<const std::uint8_t> bytes);
+  void lend_request(transport::SharedBytes bytes) noexcept;
+
+  std::string_view method() const noexcept override { return path; }
+  // Of a KV get the value, else the reply.
+  std::span<const std::uint8_t> body() const noexcept override { return body_; }
+  std::string_view details() const noexcept override { return result.details; }
+  void set_body(std::span<const std::uint8_t> body) noexcept { body_ = body; }
+  // The request is not needed any more; frees what it holds.
+  void drop_request() noexcept;
+
+  // What the caller asked for.
+  std::int64_t timeout = kTimeoutDefault;  // nanoseconds from `started` on, or kTimeoutNone, kTimeoutDefault
+  transport::TimePoint started = 0;        // 0: when it is submitted
+  std::int8_t wait_for_ready = -1;         // -1: as the client
+  Retry retry = Retry::kSafe;
+  const Method* known = nullptr;  // nullptr: a path that has no number
+
+  // Where it stands; the I/O thread's.
+  enum class Place : std::uint8_t { kNew, kWaiting, kInFlight, kEnded };
+  Place place = Place::kNew;
+  std::uint8_t attempts = 0;
+  bool internal = false;  // the client's own: not in the table, ends at the client
+  Link* link = nullptr;
+  std::size_t heap_index = 0;
+  Call* table_next = nullptr;
+  Call* waiting_previous = nullptr;
+  Call* waiting_next = nullptr;
+
+  // For whoever reads the entries of the reply: where the walk stands.
+  std::size_t entries_read = 0;
+  std::span<const std::uint8_t> entries_rest;
+
+ private:
+  std::span<const std::uint8_t> body_;
+  std::string own_path_;
+  std::array<std::uint8_t, kInlineRequest> inline_request_;
+};
+
+}  // namespace gcs

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The calls: how they are accepted, wait, start, expire and end.
+#include "client/core.h"
+
+#include <cstdio>
+#include <new>
+#include <utility>
+
+namespace gcs {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+// A tenth less than connect() has, so that an attempt that times out can still say what it was waiting for.
+std::int64_t attempt_timeout(std::int64_t connect_timeout) { return connect_timeout - connect_timeout / 10; }
+
+transport::TimePoint add(transport::TimePoint time, std::int64_t duration) noexcept {
+  return duration > transport::kNever - time ? transport::kNever : time + duration;
+}
+
+}  // namespace
+
+std::string seconds_text(std::int64_t nanoseconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g s", static_cast<double>(nanoseconds) / static_cast<double>(kSecond));
+  return text;
+}
+
+Core::Core(transport::EventLoop& loop, transport::Connector& connector, const ClientOptions& options,
+           const transport::Address& address, Credentials credentials, ClientStatus& status, std::uint64_t event_id)
+    : loop_(loop),
+      connector_(connector),
+      options_(options),
+      address_(address),
+      address_text_(address.text()),
+      credentials_(std::move(credentials)),
+      status_(status),
+      event_id_(event_id),
+      terminal_(std::make_unique<Event>(EventKind::kClientClosed)),
+      // Only has to differ from client to client.
+      back_off_(static_cast<std::uint64_t>(loop.now()) ^ reinterpret_cast<std::uintptr_t>(this)),
+      cluster_id_(options.cluster_id),
+      deadline_timer_(loop.make_timer(expiry_)),
+      reconnect_timer_(loop.make_timer(reconnect_)) {
+  connection_options_.connect_timeout = attempt_timeout(options.connect_timeout);
+  connection_options_.tcp_user_timeout = options.tcp_user_timeout;
+  connection_options_.max_send_message = static_cast<std::size_t>(options.max_send_message);
+  connection_options_.max_receive_message = static_cast<std::size_t>(options.max_receive_message);
+  status_.set_cluster_id(cluster_id_);
+}
+
+void Core::accept(EventList calls) noexcept {
+  while (auto event = calls.pop_front()) {
+    accept_one(std::unique_ptr<Call>(static_cast<Call*>(event.release())));
+  }
+  pump();
+}
+
+void Core::accept_one(std::unique_ptr<Call> call) noexcept {
+  status_.started.add();
+  const bool is_connect = call->kind == EventKind::kConnect;
+  if (call->timeout == kTimeoutDefault) call->timeout = is_connect ? options_.connect_timeout : options_.timeout;
+  const transport::TimePoint started = call->started == 0 ? now_ : call->started;
+  call->deadline = call->timeout == kTimeoutNone ? transport::kNever : add(started, call->timeout);
+  try {
+    table_.reserve_one();
+    deadlines_.reserve_one();
+  } catch (const std::bad_alloc&) {
+    status_.failed.add();
+    call->fail(Status::kNoMemory, kFlagLocal, {}, {});
+    ended_.push_back(std::move(call));
+    return;
+  }
+  Call& accepted = *call;
+  table_.insert(std::move(call));
+  if (refuse(accepted)) return;
+  if (accepted.deadline != transport::kNever) deadlines_.insert(accepted);
+  wait(accepted);
+}
+
+// Ends what need not be tried.
+bool Core::refuse(Call& call) noexcept {
+  if (call.deadline <= now_) {
+    expire_one(call);
+  } else if (!cluster_changed_.empty()) {
+    fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
+  } else if (call.message.size() > options_.max_send_message) {
+    fail(call, Status::kLimit, kFlagLocal,
+         "the request has " + std::to_string(call.message.size()) + " bytes, and the client's max_send_message is " +
+             std::to_string(options_.max_send_message));
+  } else if (table_.find(call.id) != &call) {
+    fail(call, Status::kInvalidArgument, kFlagLocal, "the id " + std::to_string(call.id) + " is in use already");
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void Core::wait(Call& call) noexcept {
+  if (call.kind == EventKind::kConnect && current_ && current_->phase() == Link::Phase::kReady) {
+    end(call);
+    return;
+  }
+  if (!current_ && reconnect_pending_ && !waits_for_ready(call)) {
+    fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text());
+    return;
+  }
+  call.place = Call::Place::kWaiting;
+  waiting_.push_back(call);
+  if (!current_) want_connection();
+}
+
+bool Core::waits_for_ready(const Call& call) const noexcept {
+  return call.kind == EventKind::kConnect || (call.wait_for_ready < 0 ? options_.wait_for_ready : call.wait_for_ready != 0);
+}
+
+// Starts what waits, as far as the connection has room.
+void Core::pump() noexcept {
+  if (now_ < paused_until_) return;
+  while (!waiting_.empty() && current_ && current_->phase() == Link::Phase::kReady) {
+    Call& call = *waiting_.front();
+    if (call.kind == EventKind::kConnect) {
+      end(call);
+    } else if (current_->can_start()) {
+      waiting_.erase(call);
+      start(call);
+    } else {
+      break;
+    }
+  }
+}
+
+void Core::start(Call& call) noexcept {
+  call.place = Call::Place::kInFlight;
+  ++call.attempts;
+  current_->start(call);
+}
+
+void Core::cancel(std::uint64_t id) noexcept {
+  Call* call = table_.find(id);
+  if (call == nullptr) return;
+  const std::uint32_t maybe = call->place == Call::Place::kInFlight ? kFlagMaybeExecuted : 0;
+  if (call->place == Call::Place::kInFlight) call->link->cancel(*call);
+  // No text: a call that was cancelled needs no explanation, and there may be very many.
+  call->status = Status::kCancelled;
+  call->flags = kFlagLocal | maybe;
+  end(*call);
+}
+
+void Core::cancel_calls_of(const CompletionSink* sink) noexcept {
+  table_.for_each([this, sink](Call& call) {
+    if (call.sink.get() == sink) cancel(call.id);
+  });
+}
+
+void Core::expire() {
+  while (Call* call = deadlines_.earliest()) {
+    if (call->deadline > now_) break;
+    if (call->place == Call::Place::kInFlight) call->link->cancel(*call);
+    expire_one(*call);
+  }
+  if (current_ && current_->identity_deadline <= now_) {
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable,
+                 "connected, but GetClusterId was not answered within " + seconds_text(attempt_timeout(options_.connect_timeout)),
+                 false);
+  }
+  pump();
+}
+
+void Core::expire_one(Call& call) noexcept {
+  const std::string within = " within " + seconds_text(call.timeout);
+  if (call.kind == EventKind::kConnect) {
+    fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text() + within);
+  } else if (call.place == Call::Place::kInFlight) {
+    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagMaybeExecuted, "no reply" + within);
+  } else if (call.timeout == 0) {
+    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout, "a timeout of 0 has expired at once; nothing was sent");
+  } else {
+    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
+         "the call was not sent" + within + ": " + (current_ && current_->phase() == Link::Phase::kReady
+                                                       ? "other calls were before it"
+                                                       : no_connection_text()));
+  }
+}
+
+std::string Core::no_connection_text() const {
+  std::string text = "no connection to " + address_text_;
+  if (!last_failure_.empty()) return text + ": " + last_failure_;
+  if (current_ && current_->phase() == Link::Phase::kIdentifying) return text + ": connected, but GetClusterId was not answered";
+  return text + ": the first attempt has not ended";
+}
+
+void Core::fail(Call& call, Status status, std::uint32_t flags, std::string message) noexcept {
+  call.fail(status, flags, std::move(message), address_text_);
+  end(call);
+}
+
+void Core::end(Call& call) noexcept {
+  if (call.place == Call::Place::kWaiting) waiting_.erase(call);
+  call.place = Call::Place::kEnded;
+  call.link = nullptr;
+  deadlines_.erase(call);
+  call.drop_request();
+  (call.status == Status::kOk ? status_.completed : status_.failed).add();
+  ended_.push_back(table_.take(call));
+}
+
+void Core::fail_waiting(Status status, std::uint32_t flags, const std::string& message, bool only_impatient) noexcept {
+  for (Call* call = waiting_.front(); call != nullptr;) {
+    Call* next = call->waiting_next;
+    if (!only_impatient || !waits_for_ready(*call)) fail(*call, status, flags, message);
+    call = next;
+  }
+}
+
+void Core::close() noexcept {
+  closed_ = true;
+  if (current_) count_bytes(*current_);
+  for (const auto& link : draining_) count_bytes(*link);
+  // Frees the streams of the calls in flight; nothing is heard of them any more.
+  current_.reset();
+  draining_.clear();
+  table_.for_each([this](Call& call) {
+    const std::uint32_t maybe = call.place == Call::Place::kInFlight ? kFlagMaybeExecuted : 0;
+    fail(call, Status::kClosed, kFlagLocal | maybe, "the client of " + address_text_ + " was closed");
+  });
+  set_state(State::kClosed, "the client was closed");
+  if (options_.event_sink) {
+    terminal_->id = event_id_;
+    terminal_->sink = options_.event_sink;
+    terminal_->target_function = options_.event_function;
+    terminal_->target_user = options_.event_user;
+    ended_.push_back(std::move(terminal_));
+  }
+}
+
+void Core::end_pass() noexcept {
+  if (current_) current_->flush();
+  for (const auto& link : draining_) link->flush();
+  if (!closed_) {
+    transport::TimePoint next = deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
+    if (current_ && current_->identity_deadline < next) next = current_->identity_deadline;
+    if (now_ < paused_until_ && paused_until_ < next) next = paused_until_;
+    deadline_timer_->set(next);
+  }
+  deliver(std::move(ended_));
+}
+
+void Core::add_event(EventKind kind, std::int64_t number, const std::string& message) noexcept {
+  if (!options_.event_sink) return;
+  try {
+    auto event = std::make_unique<Event>(kind);
+    event->id = event_id_;
+    event->number = number;
+    event->set_text(message, address_text_);
+    event->sink = options_.event_sink;
+    event->target_function = options_.event_function;
+    event->target_user = options_.event_user;
+    ended_.push_back(std::move(event));
+  } catch (const std::bad_alloc&) {
+    // A missed change of state; the state itself can be asked for.
+  }
+}
+
+}  // namespace gcs

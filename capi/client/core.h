@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a client does on the I/O thread: it keeps the calls, the deadlines, and a connection to start them on.
+//
+// Invariants:
+// - A call is in the table from acceptance until it ends, and in exactly one place: the waiting list, or in flight on a link.
+// - A call that ends leaves the table, the heap and its place at once, and is delivered at the end of the pass, when nothing
+//   of this object is on the stack but end_pass().
+// - The deadline of a call is set once and never restarts, however often the call is sent.
+// - A call is sent again only if it never ran, or if running twice does no harm (a read-only method, or Retry::kAlways), and then
+//   at most twice: what kills a server must not kill it for ever.
+//
+// A pass is what one wake-up does: begin_pass(), any number of other functions, end_pass().
+//
+// Threads: the I/O thread's, but for the constructor.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/back_off.h"
+#include "client/call.h"
+#include "client/call_table.h"
+#include "client/client_options.h"
+#include "client/client_status.h"
+#include "client/credentials.h"
+#include "client/deadline_heap.h"
+#include "client/link.h"
+#include "client/waiting_list.h"
+#include "transport/connection.h"
+
+namespace gcs {
+
+class Core final : private Link::Owner {
+ public:
+  Core(transport::EventLoop& loop, transport::Connector& connector, const ClientOptions& options,
+       const transport::Address& address, Credentials credentials, ClientStatus& status, std::uint64_t event_id);
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+  ~Core() = default;
+
+  void begin_pass() noexcept { now_ = loop_.now(); }
+  // Every event is a Call.
+  void accept(EventList calls) noexcept;
+  void cancel(std::uint64_t id) noexcept;
+  void cancel_calls_of(const CompletionSink* sink) noexcept;
+  // Ends every call with kClosed, and delivers the terminal event at the end of the pass.
+  void close() noexcept;
+  // Writes what was started, arms the timers, delivers what has ended.
+  void end_pass() noexcept;
+
+ private:
+  // Runs a member function as a pass of its own when a timer expires.
+  template <void (Core::*kFunction)()>
+  class Expiry final : public transport::Task {
+   public:
+    explicit Expiry(Core& core) noexcept : core_(core) {}
+    void run() noexcept override {
+      core_.begin_pass();
+      (core_.*kFunction)();
+      core_.end_pass();
+    }
+
+   private:
+    Core& core_;
+  };
+
+  // Calls (core.cc).
+  void accept_one(std::unique_ptr<Call> call) noexcept;
+  bool refuse(Call& call) noexcept;
+  void wait(Call& call) noexcept;
+  void pump() noexcept;
+  void start(Call& call) noexcept;
+  void expire();
+  void expire_one(Call& call) noexcept;
+  // Takes the call out of everything; its status, flags and text are set already.
+  void end(Call& call) noexcept;
+  void fail(Call& call, Status status, std::uint32_t flags, std::string message) noexcept;
+  void fail_waiting(Status status, std::uint32_t flags, const std::string& message, bool only_impatient) noexcept;
+  bool waits_for_ready(const Call& call) const noexcept;
+  void add_event(EventKind kind, std::int64_t number, const std::string& message) noexcept;
+
+  // Replies (core_replies.cc).
+  void link_calls_ended(Link& link, transport::UnaryCall* first) noexcept override;
+  void settle(Link& link, Call& call, Call* before) noexcept;
+  void succeed(Call& call) noexcept;
+  void settle_refusal(Link& link, Call& call, Call* before) noexcept;
+  void settle_lost(Call& call, Call* before) noexcept;
+  bool may_send_again(const Call& call) const noexcept;
+  void send_again(Call& call, Call* before) noexcept;
+
+  // The connection and the cluster's identity (core_connection.cc).
+  void link_connected(Link& link) noexcept override;
+  void link_identified(Link& link, Call& answer) noexcept override;
+  void link_has_capacity(Link& link) noexcept override;
+  void link_draining(Link& link, const std::string& reason) noexcept override;
+  void link_ended(Link& link, const transport::ConnectionError& error) noexcept override;
+  void want_connection() noexcept;
+  void connect();
+  void give_up_link(Status status, std::uint32_t flags, const std::string& message, bool tell_everyone) noexcept;
+  void ask_identity(Link& link) noexcept;
+  void identified_as(Link& link, const std::string& cluster_id) noexcept;
+  void become_ready(Link& link) noexcept;
+  void set_state(State state, const std::string& why) noexcept;
+  void count_bytes(const Link& link) noexcept;
+  std::vector<transport::Header> metadata(bool with_cluster_id) const;
+  std::string no_connection_text() const;
+
+  transport::EventLoop& loop_;
+  transport::Connector& connector_;
+  const ClientOptions& options_;
+  const transport::Address& address_;
+  const std::string address_text_;
+  Credentials credentials_;
+  ClientStatus& status_;
+  const std::uint64_t event_id_;
+  transport::ConnectionOptions connection_options_;
+
+  transport::TimePoint now_ = 0;
+  CallTable table_;
+  DeadlineHeap deadlines_;
+  WaitingList waiting_;
+  EventList ended_;
+  std::unique_ptr<Event> terminal_;
+
+  std::unique_ptr<Link> current_;
+  std::vector<std::unique_ptr<Link>> draining_;
+  BackOff back_off_;
+  bool reconnect_pending_ = false;
+  bool ever_ready_ = false;
+  bool closed_ = false;
+  transport::TimePoint paused_until_ = 0;
+  std::string cluster_id_;      // known: given, or learned
+  std::string cluster_changed_;  // not empty: every call fails with this text
+  std::string last_failure_;
+
+  Expiry<&Core::expire> expiry_{*this};
+  Expiry<&Core::connect> reconnect_{*this};
+  const std::unique_ptr<transport::Timer> deadline_timer_;
+  const std::unique_ptr<transport::Timer> reconnect_timer_;
+};
+
+// "2.5 s"
+std::string seconds_text(std::int64_t nanoseconds);
+
+}  // namespace gcs

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The connection: made when it is wanted, made again when it is lost, identified before it is used.
+#include <algorithm>
+#include <utility>
+
+#include "client/core.h"
+#include "client/log.h"
+#include "client/reply.h"
+
+namespace gcs {
+
+using transport::ConnectionError;
+using transport::Origin;
+using transport::StatusCode;
+
+// Sees to it that a connection is being made, now or after the back-off.
+void Core::want_connection() noexcept {
+  if (current_ || reconnect_pending_ || closed_ || !cluster_changed_.empty()) return;
+  if (!ever_ready_) set_state(State::kConnecting, "connecting to " + address_text_);
+  reconnect_pending_ = true;
+  const std::int64_t delay = back_off_.next();
+  if (delay == 0) {
+    connect();
+  } else {
+    reconnect_timer_->set(now_ + delay);
+  }
+}
+
+void Core::connect() {
+  reconnect_pending_ = false;
+  if (current_ || closed_) return;
+  try {
+    Link::Owner& owner = *this;
+    current_ = std::make_unique<Link>(owner, connector_, address_, connection_options_);
+  } catch (const std::exception& error) {
+    last_failure_ = error.what();
+    fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
+    want_connection();
+  }
+}
+
+void Core::link_connected(Link& link) noexcept {
+  begin_pass();
+  const bool given = !options_.cluster_id.empty() && !ever_ready_;
+  if (given) {
+    become_ready(link);
+    pump();
+  } else {
+    ask_identity(link);
+  }
+  end_pass();
+}
+
+// Without the id that we know: the server would refuse the question.
+void Core::ask_identity(Link& link) noexcept {
+  try {
+    link.ask_identity(metadata(false));
+    link.identity_deadline = now_ + connection_options_.connect_timeout;
+    if (ever_ready_ && status_.state() == State::kReady) set_state(State::kLost, "asking for the cluster's id");
+  } catch (const std::exception& error) {
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
+  }
+}
+
+void Core::link_identified(Link& link, Call& answer) noexcept {
+  // With the connection gone, link_ended() follows; a draining one is not going to be used.
+  if (answer.result.origin == Origin::kConnectionLost || &link != current_.get()) return;
+  begin_pass();
+  link.identity_deadline = transport::kNever;
+  const auto& result = answer.result;
+  if (result.origin == Origin::kServer && result.code == StatusCode::kOk) {
+    const auto status = read_status(answer.response.bytes(), answer.known->status_field);
+    const auto id = read_cluster_id(answer.response.bytes());
+    if (status && status->code == 0 && id) {
+      identified_as(link, *id);
+    } else {
+      give_up_link(Status::kUnavailable, kFlagLocal,
+                   "the answer to GetClusterId is not a cluster id; is this the address of a GCS?", true);
+    }
+  } else if (result.code == StatusCode::kUnauthenticated) {
+    if (credentials_.reload()) {
+      ask_identity(link);
+    } else {
+      give_up_link(Status{static_cast<std::int32_t>(StatusCode::kUnauthenticated)}, kFlagAuth,
+                   result.message + " (" + credentials_.where_looked() + ")", true);
+    }
+  } else if (result.code == StatusCode::kUnimplemented) {
+    give_up_link(Status::kUnavailable, kFlagLocal, "the server has no method GetClusterId; is this the address of a GCS?",
+                 true);
+  } else {
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, "GetClusterId failed: " + result.message, false);
+  }
+  pump();
+  end_pass();
+}
+
+void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
+  if (!cluster_id_.empty() && cluster_id != cluster_id_) {
+    const std::string change = "the GCS at " + address_text_ + " is that of cluster " + cluster_id +
+                               " now; this client was connected to cluster " + cluster_id_;
+    log::write(log::Level::kWarning, change);
+    if (options_.on_cluster_change == OnClusterChange::kError) {
+      cluster_changed_ = change + ". Make a new client, or let on_cluster_change be \"adopt\"";
+      count_bytes(link);
+      current_.reset();
+      set_state(State::kLost, cluster_changed_);
+      fail_waiting(Status::kClusterChanged, kFlagLocal, cluster_changed_, false);
+      return;
+    }
+  }
+  cluster_id_ = cluster_id;
+  status_.set_cluster_id(cluster_id_);
+  become_ready(link);
+}
+
+void Core::become_ready(Link& link) noexcept {
+  try {
+    link.become_ready(metadata(true));
+  } catch (const std::exception& error) {
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
+    return;
+  }
+  if (ever_ready_) log::write(log::Level::kInfo, "connected again to " + address_text_);
+  ever_ready_ = true;
+  last_failure_.clear();
+  status_.connects.add();
+  set_state(State::kReady, "connected to " + address_text_);
+  for (Call* call = waiting_.front(); call != nullptr;) {
+    Call* next = call->waiting_next;
+    if (call->kind == EventKind::kConnect) end(*call);
+    call = next;
+  }
+}
+
+void Core::link_has_capacity(Link& link) noexcept {
+  if (&link != current_.get()) return;
+  begin_pass();
+  pump();
+  end_pass();
+}
+
+void Core::link_draining(Link& link, const std::string& reason) noexcept {
+  if (&link != current_.get()) return;
+  begin_pass();
+  log::write(log::Level::kInfo, "the GCS at " + address_text_ + " asks to reconnect: " + reason);
+  last_failure_ = reason;
+  set_state(State::kLost, reason);
+  try {
+    draining_.push_back(std::move(current_));
+  } catch (const std::bad_alloc&) {
+    // Without room to let it finish, its calls end here, as they would with the connection.
+    give_up_link(Status::kConnectionLost, kFlagLocal | kFlagRetryable, reason, false);
+  }
+  want_connection();
+  end_pass();
+}
+
+void Core::link_ended(Link& link, const ConnectionError& error) noexcept {
+  begin_pass();
+  const auto drained =
+      std::find_if(draining_.begin(), draining_.end(), [&link](const auto& other) { return other.get() == &link; });
+  if (drained != draining_.end()) {
+    count_bytes(link);
+    const std::unique_ptr<Link> gone = std::move(*drained);
+    draining_.erase(drained);
+    end_pass();
+    return;
+  }
+  give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.message, error.is_misconfiguration());
+  end_pass();
+}
+
+// The current connection is of no use. Who waits for one is told if it is unlikely to get better soon; else only those who do
+// not want to wait. A lost connection is made again at once; one that never was, when somebody waits for it.
+void Core::give_up_link(Status status, std::uint32_t flags, const std::string& message, bool tell_everyone) noexcept {
+  const std::unique_ptr<Link> gone = std::move(current_);
+  if (!gone) return;
+  count_bytes(*gone);
+  const bool was_ready = gone->phase() == Link::Phase::kReady;
+  last_failure_ = message;
+  log::write(was_ready ? log::Level::kWarning : log::Level::kInfo,
+             (was_ready ? "lost the connection to " : "cannot connect to ") + address_text_ + ": " + message);
+  // Calls on it that it has not ended itself.
+  table_.for_each([&](Call& call) {
+    if (call.link == gone.get()) {
+      gone->cancel(call);
+      fail(call, Status::kConnectionLost, kFlagLocal | kFlagRetryable | kFlagMaybeExecuted, message);
+    }
+  });
+  fail_waiting(status, flags, no_connection_text(), !tell_everyone);
+  if (was_ready || !waiting_.empty()) {
+    if (ever_ready_) set_state(State::kLost, message);
+    want_connection();
+  } else {
+    set_state(ever_ready_ ? State::kLost : State::kIdle, message);
+  }
+}
+
+void Core::set_state(State state, const std::string& why) noexcept {
+  if (status_.state() == state) return;
+  status_.set_state(state);
+  log::write(log::Level::kDebug, "the client of " + address_text_ + " is " + state_name(state) + ": " + why);
+  add_event(EventKind::kState, static_cast<std::int64_t>(state), why);
+}
+
+void Core::count_bytes(const Link& link) noexcept {
+  status_.bytes_sent.add(link.connection().bytes_sent());
+  status_.bytes_received.add(link.connection().bytes_received());
+}
+
+std::vector<transport::Header> Core::metadata(bool with_cluster_id) const {
+  std::vector<transport::Header> headers;
+  if (!credentials_.token().empty()) headers.push_back({"authorization", "Bearer " + credentials_.token()});
+  if (with_cluster_id && !cluster_id_.empty()) headers.push_back({"ray_cluster_id", cluster_id_});
+  return headers;
+}
+
+}  // namespace gcs

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How calls end that were sent: with a reply, with a refusal of the server, or with the connection.
+#include <utility>
+
+#include "client/core.h"
+#include "client/kv.h"
+#include "client/log.h"
+#include "client/reply.h"
+
+namespace gcs {
+namespace {
+
+using transport::CallResult;
+using transport::Fate;
+using transport::Origin;
+using transport::StatusCode;
+
+constexpr std::uint8_t kMostAttempts = 3;
+
+bool is_kv(EventKind kind) noexcept { return kind >= EventKind::kKvGet && kind <= EventKind::kKvKeys; }
+
+// The server compares the id that comes with each call with its own. Older ones say so only in the details.
+bool is_wrong_cluster(const CallResult& result) noexcept {
+  return (result.code == StatusCode::kUnauthenticated && result.message.starts_with("WrongClusterID")) ||
+         (result.code == StatusCode::kAborted && result.message == "AuthError");
+}
+
+std::string describe(const CallResult& result) {
+  if (result.details.empty() || result.details.find('\0') != std::string::npos) return result.message;
+  return result.message.empty() ? result.details : result.message + ": " + result.details;
+}
+
+}  // namespace
+
+void Core::link_calls_ended(Link& link, transport::UnaryCall* first) noexcept {
+  begin_pass();
+  // Calls that are sent again go before those that wait, in their old order.
+  Call* const before = waiting_.front();
+  while (first != nullptr) {
+    Call& call = static_cast<Call&>(*first);
+    first = std::exchange(call.next, nullptr);
+    settle(link, call, before);
+  }
+  pump();
+  end_pass();
+}
+
+void Core::settle(Link& link, Call& call, Call* before) noexcept {
+  const CallResult& result = call.result;
+  switch (result.origin) {
+    case Origin::kServer:
+      back_off_.reset();
+      if (result.code == StatusCode::kOk) {
+        succeed(call);
+      } else {
+        settle_refusal(link, call, before);
+      }
+      return;
+    case Origin::kPeer:
+    case Origin::kConnectionLost:
+      settle_lost(call, before);
+      return;
+    case Origin::kLocal:
+      if (result.code == StatusCode::kUnavailable) {
+        settle_lost(call, before);
+        return;
+      }
+      fail(call, result.code == StatusCode::kResourceExhausted ? Status::kLimit : Status::kInternal,
+           kFlagLocal | kFlagMaybeExecuted, result.message);
+      return;
+  }
+}
+
+void Core::succeed(Call& call) noexcept {
+  if (is_kv(call.kind)) {
+    kv::decode(call);
+  } else {
+    call.set_body(call.response.bytes());
+    if (call.known != nullptr && call.known->status_field != 0) {
+      auto status = read_status(call.response.bytes(), call.known->status_field);
+      if (!status) {
+        call.fail(Status::kInternal, kFlagLocal | kFlagMaybeExecuted, "the reply is not the protobuf message expected", {});
+      } else if (status->code != 0) {
+        call.fail(ray_status(status->code), 0, std::move(status->message), {});
+      }
+    }
+  }
+  if (call.status != Status::kOk) call.set_text(std::string(static_cast<const Event&>(call).message()), address_text_);
+  end(call);
+}
+
+void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
+  const CallResult& result = call.result;
+  if (is_wrong_cluster(result) && call.attempts < kMostAttempts) {
+    // Refused before it was looked at.
+    send_again(call, before);
+    if (&link == current_.get() && link.phase() == Link::Phase::kReady) ask_identity(link);
+    return;
+  }
+  std::uint32_t flags = 0;
+  std::string message = describe(result);
+  switch (result.code) {
+    case StatusCode::kUnauthenticated:
+      if (is_wrong_cluster(result)) break;
+      if (call.attempts < kMostAttempts && credentials_.reload()) {
+        if (&link == current_.get() && link.phase() == Link::Phase::kReady) link.become_ready(metadata(true));
+        send_again(call, before);
+        return;
+      }
+      flags = kFlagAuth;
+      message += " (" + credentials_.where_looked() + ")";
+      break;
+    case StatusCode::kUnavailable:
+      if (may_send_again(call)) {
+        send_again(call, before);
+        return;
+      }
+      flags = kFlagRetryable | kFlagMaybeExecuted;
+      break;
+    case StatusCode::kDeadlineExceeded:
+      flags = kFlagTimeout | kFlagMaybeExecuted;
+      break;
+    case StatusCode::kUnimplemented:
+      if (message.empty()) message = "the server has no such method";
+      break;
+    default:
+      flags = kFlagMaybeExecuted;
+  }
+  fail(call, grpc_status(static_cast<std::int32_t>(result.code)), flags, std::move(message));
+}
+
+// The call ended without an answer.
+void Core::settle_lost(Call& call, Call* before) noexcept {
+  const CallResult& result = call.result;
+  const bool never_ran = result.fate == Fate::kNeverRan;
+  if (never_ran) {
+    // At once the first time; a server that keeps refusing streams is left alone for a while.
+    if (result.origin == Origin::kPeer && call.attempts > 1) paused_until_ = now_ + back_off_.next();
+    send_again(call, before);
+    return;
+  }
+  const bool unavailable = result.origin == Origin::kConnectionLost || result.code == StatusCode::kUnavailable;
+  if (unavailable && may_send_again(call)) {
+    send_again(call, before);
+    return;
+  }
+  const Status status = result.origin == Origin::kConnectionLost ? Status::kConnectionLost
+                                                                  : grpc_status(static_cast<std::int32_t>(result.code));
+  fail(call, status, (unavailable ? kFlagRetryable : 0) | kFlagMaybeExecuted | kFlagLocal, result.message);
+}
+
+bool Core::may_send_again(const Call& call) const noexcept {
+  if (call.attempts >= kMostAttempts || call.retry == Retry::kNever) return false;
+  return call.retry == Retry::kAlways || (call.known != nullptr && call.known->read_only);
+}
+
+void Core::send_again(Call& call, Call* before) noexcept {
+  call.stream = {};
+  call.response.clear();
+  std::string reason = std::move(call.result.message);
+  call.result = {};
+  call.link = nullptr;
+  const bool connected = current_ && current_->phase() != Link::Phase::kConnecting;
+  if (!connected && !waits_for_ready(call)) {
+    fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, std::move(reason));
+    return;
+  }
+  call.place = Call::Place::kWaiting;
+  waiting_.insert_before(call, before);
+}
+
+}  // namespace gcs

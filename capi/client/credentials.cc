@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/credentials.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "client/small_file.h"
+
+namespace gcs {
+namespace {
+
+constexpr char kServiceAccountToken[] = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+bool is_true(std::string value) {
+  std::transform(value.begin(), value.end(), value.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return value == "1" || value == "true";
+}
+
+bool fits_in_a_header(std::string_view token) noexcept {
+  return std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 127; });
+}
+
+Refusal unusable(const std::string& place) {
+  return {Status::kInvalidArgument, kFlagLocal | kFlagAuth,
+          "the token " + place + " has white space or characters that are not ASCII inside; it cannot be sent"};
+}
+
+}  // namespace
+
+Refusal Credentials::find(std::string* token) {
+  token->clear();
+  looked_.clear();
+  if (given_) {
+    *token = std::string(trimmed(*given_));
+    looked_ = token->empty() ? "the token given is empty, so that none was sent" : "the token given was sent";
+    return fits_in_a_header(*token) ? Refusal{} : unusable("given");
+  }
+  if (environment("RAY_AUTH_MODE") == "disabled") {
+    looked_ = "RAY_AUTH_MODE is \"disabled\", so that none was sent";
+    return {};
+  }
+  const std::string from_environment = environment("RAY_AUTH_TOKEN");
+  *token = std::string(trimmed(from_environment));
+  if (!token->empty()) {
+    looked_ = "the token in RAY_AUTH_TOKEN was sent";
+    return fits_in_a_header(*token) ? Refusal{} : unusable("in RAY_AUTH_TOKEN");
+  }
+  looked_ = "RAY_AUTH_TOKEN is not set";
+  if (const std::string path = environment("RAY_AUTH_TOKEN_PATH"); !path.empty()) {
+    if (const int error = read_first_line(path, token); error != 0) {
+      return {Status::kInvalidArgument, kFlagLocal | kFlagAuth,
+              "the token file " + path + ", which RAY_AUTH_TOKEN_PATH names, cannot be read: " + std::strerror(error)};
+    }
+    looked_ += token->empty() ? ", " + path + " (RAY_AUTH_TOKEN_PATH) is empty"
+                              : ", the token in " + path + " (RAY_AUTH_TOKEN_PATH) was sent";
+    if (!fits_in_a_header(*token)) return unusable("in " + path);
+    if (!token->empty()) return {};
+  } else {
+    looked_ += ", RAY_AUTH_TOKEN_PATH is not set";
+  }
+  std::string places[2];
+  if (is_true(environment("RAY_ENABLE_K8S_TOKEN_AUTH"))) places[0] = kServiceAccountToken;
+  if (const std::string home = environment("HOME"); !home.empty()) places[1] = home + "/.ray/auth_token";
+  for (const std::string& place : places) {
+    if (place.empty()) continue;
+    const int error = read_first_line(place, token);
+    if (error == 0 && !token->empty()) {
+      looked_ += ", the token in " + place + " was sent";
+      return fits_in_a_header(*token) ? Refusal{} : unusable("in " + place);
+    }
+    looked_ += ", " + place + (error == 0 ? " is empty" : error == ENOENT ? " does not exist" : " cannot be read");
+  }
+  return {};
+}
+
+Refusal Credentials::load() { return find(&token_); }
+
+bool Credentials::reload() {
+  std::string found;
+  if (find(&found) || found == token_) return false;
+  token_ = std::move(found);
+  return true;
+}
+
+}  // namespace gcs

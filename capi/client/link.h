@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One connection of a client, from the attempt until its end: waits for the peer's SETTINGS, asks for the cluster's id where it
+// has to be known, and is then ready for calls.
+//
+// Invariant: the owner hears of each link at most once that it is ready (per question about the identity), and exactly once
+// that it has ended, after every call on it has ended. It may destroy the link inside any function of the Owner.
+//
+// Threads: the I/O thread's.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/call.h"
+#include "transport/connection.h"
+
+namespace gcs {
+
+class Link final : public transport::Connection::Observer {
+ public:
+  class Owner {
+   public:
+    // SETTINGS are there.
+    virtual void link_connected(Link& link) noexcept = 0;
+    // The answer to ask_identity(): the ended call.
+    virtual void link_identified(Link& link, Call& answer) noexcept = 0;
+    virtual void link_has_capacity(Link& link) noexcept = 0;
+    virtual void link_calls_ended(Link& link, transport::UnaryCall* first) noexcept = 0;
+    virtual void link_draining(Link& link, const std::string& reason) noexcept = 0;
+    virtual void link_ended(Link& link, const transport::ConnectionError& error) noexcept = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  enum class Phase : std::uint8_t { kConnecting, kIdentifying, kReady, kDraining };
+
+  Link(Owner& owner, transport::Connector& connector, const transport::Address& address,
+       const transport::ConnectionOptions& options);
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+  ~Link() = default;
+
+  // Sends GetClusterId with these headers. No call may be started until it has been answered.
+  void ask_identity(std::vector<transport::Header> metadata);
+  // Calls may be started, with these headers.
+  void become_ready(std::vector<transport::Header> metadata);
+
+  bool can_start() const noexcept { return phase_ == Phase::kReady && connection_->can_start(); }
+  void start(Call& call) noexcept {
+    call.link = this;
+    dirty_ = true;
+    connection_->start(call);
+  }
+  void cancel(Call& call) noexcept {
+    dirty_ = true;
+    connection_->cancel(call);
+  }
+  void flush() noexcept {
+    if (!dirty_) return;
+    dirty_ = false;
+    connection_->flush();
+  }
+  Phase phase() const noexcept { return phase_; }
+  const transport::Connection& connection() const noexcept { return *connection_; }
+  // When the connection was begun and identified too slowly, this is the moment to give it up.
+  transport::TimePoint identity_deadline = transport::kNever;
+
+  void on_ready() noexcept override;
+  void on_capacity() noexcept override;
+  void on_calls_ended(transport::UnaryCall* first) noexcept override;
+  void on_draining(const std::string& reason) noexcept override;
+  void on_closed(const transport::ConnectionError& error) noexcept override;
+
+ private:
+  Owner& owner_;
+  Phase phase_ = Phase::kConnecting;
+  bool dirty_ = false;
+  std::unique_ptr<Call> question_;
+  // After the calls that it points to, so that it goes first.
+  std::unique_ptr<transport::Connection> connection_;
+};
+
+}  // namespace gcs

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How serialized replies are opened with protozero, and a GcsStatus read. Throws protozero::exception on bytes that are
+// no protobuf; callers catch it at their own edge.
+#pragma once
+
+#include <cstdint>
+#include <protozero/pbf_reader.hpp>
+#include <span>
+
+#include "client/reply.h"
+
+namespace gcs {
+
+inline protozero::pbf_reader reader_of(std::span<const std::uint8_t> bytes) {
+  return protozero::pbf_reader{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+inline GcsStatus read_gcs_status(protozero::data_view bytes) {
+  constexpr std::uint32_t kCode = 1;
+  constexpr std::uint32_t kMessage = 2;
+  GcsStatus status;
+  protozero::pbf_reader reader{bytes};
+  while (reader.next()) {
+    if (reader.tag() == kCode && reader.wire_type() == protozero::pbf_wire_type::varint) {
+      status.code = reader.get_int32();
+    } else if (reader.tag() == kMessage && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
+      status.message = reader.get_string();
+    } else {
+      reader.skip();
+    }
+  }
+  return status;
+}
+
+}  // namespace gcs
