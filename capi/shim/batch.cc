@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Many calls in one hand-over, each with a completion target of its own.
+//
+// Invariant: nothing is accepted before everything that can fail is done. A refused item's event goes the way that an
+// accepted one's goes: to its queue, or by the I/O thread to its function, never from inside the submitting call. Its lent
+// body is released, too, since the return value does not tell which items were refused.
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "shim/boundary.h"
+#include "shim/call_request.h"
+#include "shim/callback_sink.h"
+#include "shim/options.h"
+#include "shim/sized.h"
+#include "shim/submission.h"
+#include "shim/target.h"
+
+using namespace gcs::shim;
+using gcs::EventList;
+using gcs::Refusal;
+using gcs::Status;
+
+namespace {
+
+// The event of an item that was refused. It keeps the item's lent body until it is freed.
+class RefusedItem final : public gcs::Event {
+ public:
+  RefusedItem(std::uint64_t item_id, Refusal refusal) : Event(gcs::EventKind::kCall) {
+    id = item_id;
+    fail(refusal.status, refusal.flags, std::move(refusal.message), {});
+  }
+  void keep(gcs::transport::SharedBytes bytes) noexcept { bytes_ = std::move(bytes); }
+
+ private:
+  gcs::transport::SharedBytes bytes_;
+};
+
+class Batch {
+ public:
+  // Throws std::bad_alloc; nothing is accepted until accept().
+  void add(const gcs_call_item& item) {
+    Target target;
+    Refusal refusal = resolve_target(item.fn, item.user, &target);
+    if (refusal) {
+      // A queue that was closed. The I/O thread pushes the event there, where it is freed.
+      target = callback_target(item.fn, item.user);
+    } else {
+      refusal = make_call(item, target);
+    }
+    if (refusal) add_refused(item, target, std::move(refusal));
+  }
+
+  // Throws std::bad_alloc or std::system_error, and then has accepted nothing. After that `queued` may be delivered.
+  void accept(EventList* queued) {
+    for (LentBody* lent : lent_) lent->arm();
+    if (!called_back_.empty()) {
+      try {
+        call_back_later(called_back_);
+      } catch (const std::exception&) {
+        for (LentBody* lent : lent_) lent->disarm();
+        throw;
+      }
+    }
+    submission_.submit();
+    *queued = std::move(queued_);
+  }
+
+ private:
+  Refusal make_call(const gcs_call_item& item, const Target& target) {
+    if (item.id <= last_id_ || !is_reserved_id(item.id)) {
+      return refuse_argument("ids come from gcs_reserve_ids() and increase within a batch; " +
+                             std::to_string(item.id) + " does not");
+    }
+    last_id_ = item.id;
+    if (item.reserved != 0) return refuse_argument("reserved of gcs_call_item is not 0");
+    CallOptions options;
+    if (Refusal refusal = read_call_options(item.options, &options)) return refusal;
+    const Status status = submission_.select(item.client);
+    if (status != Status::kOk) return refuse_handle(status, "client");
+    const CallName name{item.method, item.path == nullptr ? std::string_view() : item.path};
+    CallRequest request;
+    if (Refusal refusal = request.make(submission_.client(), name, item.request, target)) {
+      return refusal;
+    }
+    if (request.lent() != nullptr) lent_.push_back(request.lent());
+    std::unique_ptr<gcs::Call> call = request.take();
+    call->id = item.id;
+    options.apply_to(*call);
+    submission_.add(std::move(call));
+    return {};
+  }
+
+  void add_refused(const gcs_call_item& item, const Target& target, Refusal refusal) {
+    auto event = std::make_unique<RefusedItem>(item.id, std::move(refusal));
+    if (item.request.release != nullptr) {
+      LentBody* lent = nullptr;
+      event->keep(LentBody::lend(item.request, target.queue, &lent));
+      lent_.push_back(lent);
+    }
+    target.apply_to(*event);
+    (target.queue == nullptr ? called_back_ : queued_).push_back(std::move(event));
+  }
+
+  Submission submission_;
+  EventList called_back_;
+  EventList queued_;
+  std::vector<LentBody*> lent_;  // each lives in a call or in an event above
+  std::uint64_t last_id_ = 0;
+};
+
+Status check_array(const gcs_call_item* items, size_t count) {
+  if (count == 0) return Status::kOk;
+  if (items == nullptr) return Status::kInvalidArgument;
+  const size_t stride = items->struct_size;
+  if (const Status status = check_struct_size<gcs_call_item>(stride); status != Status::kOk) {
+    return status;
+  }
+  const auto* bytes = reinterpret_cast<const unsigned char*>(items);
+  for (size_t i = 0; i < count; ++i, bytes += stride) {
+    size_t size = 0;
+    std::memcpy(&size, bytes, sizeof size);
+    if (size != stride) return Status::kAbi;
+    gcs_call_item item{};
+    if (const Status status = read_struct(bytes, size, &item); status != Status::kOk) return status;
+    if (item.fn == nullptr) return Status::kInvalidArgument;
+  }
+  return Status::kOk;
+}
+
+}  // namespace
+
+gcs_status gcs_call_batch(const gcs_call_item* items, size_t count) {
+  EventList queued;
+  const gcs_status status = guarded([&] {
+    if (const Status refused = check_array(items, count); refused != Status::kOk) return refused;
+    Batch batch;
+    const auto* bytes = reinterpret_cast<const unsigned char*>(items);
+    for (size_t i = 0; i < count; ++i, bytes += items->struct_size) {
+      gcs_call_item item{};
+      read_struct(bytes, items->struct_size, &item);
+      batch.add(item);
+    }
+    batch.accept(&queued);
+    return Status::kOk;
+  });
+  while (auto event = queued.pop_front()) {
+    const gcs::SinkReference sink = std::move(event->sink);
+    EventList one;
+    one.push_back(std::move(event));
+    sink->deliver(std::move(one));
+  }
+  return status;
+}

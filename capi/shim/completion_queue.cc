@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/completion_queue.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+
+#include "client/runtime.h"
+#include "shim/callback.h"
+#include "shim/clock.h"
+#include "shim/lent_body.h"
+#include "shim/objects.h"
+
+namespace gcs::shim {
+
+void Gate::open() {
+  const std::lock_guard lock(mutex_);
+  open_ = true;
+  opened_.notify_all();
+}
+
+bool Gate::wait(std::int64_t timeout) {
+  std::unique_lock lock(mutex_);
+  const auto is_open = [this] { return open_; };
+  if (timeout < 0) {
+    opened_.wait(lock, is_open);
+    return true;
+  }
+  const std::chrono::steady_clock::time_point until{
+      std::chrono::nanoseconds(deadline_after(timeout))};
+  return opened_.wait_until(lock, until, is_open);
+}
+
+CompletionQueue::Owner CompletionQueue::create(gcs_wake_fn wake, void* wake_user) {
+  return Owner(std::make_unique<CompletionQueue>(wake, wake_user).release());
+}
+
+CompletionQueue::CompletionQueue(gcs_wake_fn wake, void* wake_user)
+    : wake_(wake), wake_user_(wake_user) {
+  if (wake_ == nullptr) open_descriptor();
+}
+
+CompletionQueue::~CompletionQueue() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void CompletionQueue::dispose() noexcept {
+  const std::shared_ptr<Gate> gate = gate_;
+  std::unique_ptr<CompletionQueue>(this).reset();
+  gate->open();
+}
+
+void CompletionQueue::deliver(EventList events) {
+  if (events.empty()) return;
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!closed_) {
+      events_.splice_back(std::move(events));
+      if (!signalled_) {
+        signal();
+        wake = wake_ != nullptr;
+      }
+    }
+  }
+  if (wake) {
+    const CallbackScope scope;
+    wake_(wake_user_);
+  }
+  discard(std::move(events));
+}
+
+void CompletionQueue::deliver_one(std::unique_ptr<Event> event) {
+  EventList one;
+  one.push_back(std::move(event));
+  deliver(std::move(one));
+}
+
+std::size_t CompletionQueue::take(std::span<gcs_event*> out, EventList* due) {
+  const std::lock_guard lock(mutex_);
+  std::size_t count = 0;
+  while (!events_.empty()) {
+    if (events_.front()->kind == EventKind::kRelease) {
+      due->push_back(events_.pop_front());
+    } else if (count < out.size()) {
+      out[count++] = event_to_c(events_.pop_front());
+    } else {
+      break;
+    }
+  }
+  unsignal_if_empty();
+  return count;
+}
+
+EventList CompletionQueue::take_all() {
+  const std::lock_guard lock(mutex_);
+  return std::move(events_);
+}
+
+bool CompletionQueue::give_back(EventList unused, EventList* discarded) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) {
+    *discarded = std::move(unused);
+    return false;
+  }
+  if (!unused.empty()) {
+    unused.splice_back(std::move(events_));
+    events_ = std::move(unused);
+    // Another thread may have found the queue empty meanwhile.
+    if (!signalled_) signal();
+  }
+  unsignal_if_empty();
+  return !events_.empty();
+}
+
+Status CompletionQueue::wait(std::int64_t timeout) {
+  const std::int64_t until = timeout < 0 ? kForever : deadline_after(timeout);
+  for (;;) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (closed_) return Status::kClosed;
+      if (!events_.empty()) return Status::kOk;
+      if (descriptor_ < 0) open_descriptor();
+    }
+    const std::int64_t left = until == kForever ? kForever : until - monotonic_now();
+    if (left <= 0) return Status::kDeadline;
+    constexpr std::int64_t kSecond = 1'000'000'000;
+    const timespec patience{left / kSecond, left % kSecond};
+    pollfd descriptor{descriptor_, POLLIN, 0};
+    if (::ppoll(&descriptor, 1, until == kForever ? nullptr : &patience, nullptr) < 0) {
+      if (errno == EINTR) return Status::kInterrupted;
+      throw std::system_error(errno, std::system_category(), "waiting for a completion queue");
+    }
+  }
+}
+
+void CompletionQueue::close() {
+  EventList discarded;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    discarded = std::move(events_);
+    if (!signalled_) signal();
+  }
+  Runtime::cancel_calls_of(*this);
+  discard(std::move(discarded));
+}
+
+void CompletionQueue::open_descriptor() {
+  descriptor_ = ::eventfd(signalled_ ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (descriptor_ < 0) {
+    throw std::system_error(errno, std::system_category(), "making a completion queue's eventfd");
+  }
+}
+
+// Through syscall(), since write() and read() are cancellation points: a thread that is cancelled must not leave behind a
+// queue whose descriptor says something else than its flag.
+void CompletionQueue::signal() noexcept {
+  signalled_ = true;
+  if (descriptor_ < 0) return;
+  const std::uint64_t one = 1;
+  static_cast<void>(::syscall(SYS_write, descriptor_, &one, sizeof(one)));
+}
+
+void CompletionQueue::unsignal_if_empty() noexcept {
+  if (!signalled_ || closed_ || !events_.empty()) return;
+  signalled_ = false;
+  if (descriptor_ < 0) return;
+  std::uint64_t count = 0;
+  static_cast<void>(::syscall(SYS_read, descriptor_, &count, sizeof(count)));
+}
+
+}  // namespace gcs::shim

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A completion queue: events wait here until the application takes them.
+//
+// Invariants:
+// - "Signalled" means that the descriptor is readable. It becomes so when events arrive and it was not, and ceases to be
+//   when events are taken and none is left, both under the lock: so a burst costs one signal. A closed queue stays
+//   signalled for ever. A wake function is called for each change from not signalled to signalled that an arrival makes.
+// - Nothing is queued in a closed queue: what arrives is freed, and lent bodies among it are released.
+// - Never more events than calls that were accepted, each of which brought its own: a queue does not overflow.
+//
+// Locks: one, held only to move lists around and to write or read the descriptor. The wake function, release functions
+// and destructors of events run without it.
+//
+// Threads: any. References: the handle and every pending call hold one; the descriptor is closed with the last.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "client/event.h"
+#include "client/status.h"
+#include "gcs_capi.h"
+
+namespace gcs::shim {
+
+// Opens when the last reference to a queue is gone. Outlives it.
+class Gate {
+ public:
+  void open();
+  // False after `timeout` nanoseconds; a negative timeout is none.
+  bool wait(std::int64_t timeout);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable opened_;
+  bool open_ = false;
+};
+
+class CompletionQueue final : public CompletionSink {
+ public:
+  struct DropReference {
+    void operator()(CompletionQueue* queue) const noexcept { queue->release(); }
+  };
+  using Owner = std::unique_ptr<CompletionQueue, DropReference>;
+
+  // Throws std::bad_alloc, or std::system_error when there is no descriptor.
+  static Owner create(gcs_wake_fn wake, void* wake_user);
+  CompletionQueue(gcs_wake_fn wake, void* wake_user);
+  ~CompletionQueue();
+
+  bool has_wake() const noexcept { return wake_ != nullptr; }
+  // Of a queue without a wake function.
+  int descriptor() const noexcept { return descriptor_; }
+  const std::shared_ptr<Gate>& gate() const noexcept { return gate_; }
+
+  // May call the wake function, and release functions if the queue is closed.
+  void deliver(EventList events) override;
+  void deliver_one(std::unique_ptr<Event> event);
+
+  // Fills `out`, and moves the lent bodies that it meets to `due`. Returns how many it has written.
+  std::size_t take(std::span<gcs_event*> out, EventList* due);
+  // Takes everything, to be followed by give_back(): until then the queue counts as not empty and stays signalled.
+  EventList take_all();
+  // Puts back, in front, what was not used. True if the queue holds events now. Closed meanwhile: they go to `discarded`.
+  bool give_back(EventList unused, EventList* discarded);
+
+  // kOk when there are events; kDeadline, kInterrupted, kClosed. A negative timeout is none.
+  Status wait(std::int64_t timeout);
+
+  // Discards what is queued, cancels the calls that would end here, and releases lent bodies. Idempotent.
+  void close();
+
+ private:
+  void dispose() noexcept override;
+  void open_descriptor();
+  void signal() noexcept;
+  void unsignal_if_empty() noexcept;
+
+  const gcs_wake_fn wake_;
+  void* const wake_user_;
+  const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
+  std::mutex mutex_;
+  EventList events_;
+  bool closed_ = false;
+  bool signalled_ = false;
+  int descriptor_ = -1;  // with a wake function: only made when somebody waits
+};
+
+}  // namespace gcs::shim

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "shim/objects.h"
+#include "shim/packed_format.h"
+
+namespace gcs::shim {
+namespace {
+
+bool is_text(const Event& event) noexcept {
+  return event.status != Status::kOk || event.kind == EventKind::kState ||
+         event.kind == EventKind::kClientClosed || event.kind == EventKind::kLog;
+}
+
+bool has_entries(const Event& event) noexcept {
+  return event.kind == EventKind::kKvKeys || event.kind == EventKind::kKvMultiGet;
+}
+
+// Cuts a text to `size` bytes, between two characters of UTF-8.
+std::string_view cut_text(std::string_view text, std::size_t size) noexcept {
+  if (text.size() <= size) return text;
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
+  return text.substr(0, size);
+}
+
+std::uint8_t* put(std::uint8_t* at, std::string_view bytes) noexcept {
+  if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
+  return at + bytes.size();
+}
+
+// A NUL would end it before its end.
+std::uint8_t* put_text(std::uint8_t* at, std::string_view text) noexcept {
+  std::uint8_t* end = put(at, text);
+  std::replace(at, end, std::uint8_t{0}, static_cast<std::uint8_t>(' '));
+  *end = 0;
+  return end + 1;
+}
+
+std::uint8_t* put_size(std::uint8_t* at, std::size_t size) noexcept {
+  const auto number = static_cast<std::uint32_t>(size);
+  std::memcpy(at, &number, sizeof number);
+  return at + sizeof number;
+}
+
+// The entries of `event` in packed form; `pairs` adds the values.
+std::size_t entries_size(const Event& event, bool pairs) noexcept {
+  std::size_t size = 0;
+  kv::Entries entries(event);
+  for (kv::Bytes key, value; entries.next(&key, &value);) {
+    size += sizeof(std::uint32_t) + key.size();
+    if (pairs) size += sizeof(std::uint32_t) + value.size();
+  }
+  return size;
+}
+
+void put_entries(std::uint8_t* at, const Event& event, bool pairs) noexcept {
+  kv::Entries entries(event);
+  for (kv::Bytes key, value; entries.next(&key, &value);) {
+    at = put_size(at, key.size());
+    if (pairs) at = put_size(at, value.size());
+    at = std::copy(key.begin(), key.end(), at);
+    if (pairs) at = std::copy(value.begin(), value.end(), at);
+  }
+}
+
+}  // namespace
+
+void EventPacker::pack(EventList& events, EventList& due) noexcept {
+  while (Event* event = events.front()) {
+    if (event->kind == EventKind::kRelease) {
+      due.push_back(events.pop_front());
+      continue;
+    }
+    if (count_ == slots_.size()) return;
+    gcs_packed_event& slot = slots_[count_];
+    slot = {event->id, 0, static_cast<std::uint16_t>(event->kind), 0, event->number, used_, 0,
+            nullptr};
+    const std::size_t before = used_;
+    const Bytes bytes = pack_bytes(*event, &slot);
+    if (bytes == Bytes::kNoRoom) return;
+    slot.size = used_ - before;
+    // After the bytes: without memory for them the event turns into a failure.
+    slot.status = c_status(event->status);
+    slot.flags = static_cast<std::uint16_t>(event->flags);
+    ++count_;
+    std::unique_ptr<Event> taken = events.pop_front();
+    if (bytes == Bytes::kBuffer) {
+      slot.offset = 0;
+      if (slot.buffer == nullptr) slot.buffer = buffer_to_c(std::move(taken));
+      slot.size = gcs_buffer_size(slot.buffer);
+    }
+  }
+}
+
+EventPacker::Bytes EventPacker::pack_bytes(Event& event, gcs_packed_event* slot) noexcept {
+  if (is_text(event)) return pack_text(event);
+  if (has_entries(event)) return pack_entries(event, slot);
+  const kv::Bytes body = event.body();
+  if (body.size() > kLargestCopied) return Bytes::kBuffer;
+  if (body.size() > left()) return Bytes::kNoRoom;
+  if (!body.empty()) std::memcpy(room(), body.data(), body.size());
+  used_ += body.size();
+  return Bytes::kPacked;
+}
+
+EventPacker::Bytes EventPacker::pack_text(const Event& event) noexcept {
+  constexpr std::size_t kLongestName = 1024;
+  constexpr std::size_t kShortestMessage = 1024;
+  constexpr std::size_t kTerminators = 3;
+  const std::string_view method = cut_text(event.method(), kLongestName);
+  const std::string_view address = cut_text(event.address(), kLongestName);
+  // Half of a serialized message is of no use: details go as a whole or not at all.
+  std::string_view details = event.details();
+  std::size_t budget = kLargestCopied - kTerminators - method.size() - address.size();
+  if (details.size() > budget - kShortestMessage) details = {};
+  budget -= details.size();
+  const std::string_view message = cut_text(event.message(), budget);
+  const std::size_t size =
+      method.size() + address.size() + message.size() + details.size() + kTerminators;
+  if (size > left()) return Bytes::kNoRoom;
+  put(put_text(put_text(put_text(room(), method), address), message), details);
+  used_ += size;
+  return Bytes::kPacked;
+}
+
+EventPacker::Bytes EventPacker::pack_entries(Event& event, gcs_packed_event* slot) noexcept {
+  const bool pairs = event.kind == EventKind::kKvMultiGet;
+  const std::size_t size = entries_size(event, pairs);
+  if (size <= kLargestCopied) {
+    if (size > left()) return Bytes::kNoRoom;
+    put_entries(room(), event, pairs);
+    used_ += size;
+    return Bytes::kPacked;
+  }
+  try {
+    std::string packed(size, '\0');
+    put_entries(reinterpret_cast<std::uint8_t*>(packed.data()), event, pairs);
+    slot->buffer = buffer_to_c(std::make_unique<TextBuffer>(std::move(packed)));
+    return Bytes::kBuffer;
+  } catch (const std::bad_alloc&) {
+    event.status = Status::kNoMemory;
+    event.flags = kFlagLocal | kFlagMaybeExecuted;
+    event.number = 0;
+    return pack_text(event);
+  }
+}
+
+}  // namespace gcs::shim

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/lent_body.h"
+
+#include <utility>
+
+#include "shim/callback.h"
+
+namespace gcs::shim {
+namespace {
+
+void bytes_are_free(void* user, const std::uint8_t*, std::size_t) noexcept {
+  std::unique_ptr<LentBody> lent(static_cast<LentBody*>(user));
+  const SinkReference sink = std::move(lent->sink);
+  if (!sink || !lent->armed()) return;
+  EventList one;
+  one.push_back(std::move(lent));
+  sink->deliver(std::move(one));
+}
+
+}  // namespace
+
+transport::SharedBytes LentBody::lend(const gcs_body& body, CompletionQueue* queue,
+                                      LentBody** lent) {
+  auto made = std::make_unique<LentBody>(body);
+  auto bytes = transport::SharedBytes::adopt(
+      {static_cast<const std::uint8_t*>(body.data), body.size}, bytes_are_free, made.get());
+  made->sink = SinkReference(queue);
+  *lent = made.release();
+  return bytes;
+}
+
+void LentBody::run() {
+  if (!std::exchange(armed_, false)) return;
+  const CallbackScope scope;
+  body_.release(body_.user, body_.data, body_.size);
+}
+
+void run_releases(CompletionQueue& queue, EventList due) {
+  struct Rest {
+    CompletionQueue& queue;
+    EventList due;
+    ~Rest() {
+      EventList discarded;
+      if (!due.empty()) queue.give_back(std::move(due), &discarded);
+    }
+  } rest{queue, std::move(due)};
+  while (const auto event = rest.due.pop_front()) static_cast<LentBody&>(*event).run();
+}
+
+void discard(EventList events) {
+  while (const auto event = events.pop_front()) {
+    if (event->kind == EventKind::kRelease) static_cast<LentBody&>(*event).run();
+  }
+}
+
+}  // namespace gcs::shim
