@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of what callers pass, each a plain function that gives what the library takes.
+
+Invariant: TypeError for what is of a wrong type, ValueError for what is of the right type and
+    cannot be; both before
+anything is sent.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import TYPE_CHECKING, Final
+
+from gcs_cffi import _native
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
+
+    from typing_extensions import Buffer
+
+    KeyT = TypeVar("KeyT", bound="bytes | str")
+
+_LONGEST: Final = (1 << 63) - 1
+
+_SERVICES: Final = {
+    name.rpartition(".")[2]: name
+    for name in (
+        "ray.rpc.ActorInfoGcsService",
+        "ray.rpc.ControlPlanePubSubGcsService",
+        "ray.rpc.InternalKVGcsService",
+        "ray.rpc.InternalPubSubGcsService",
+        "ray.rpc.JobInfoGcsService",
+        "ray.rpc.NodeInfoGcsService",
+        "ray.rpc.NodeResourceInfoGcsService",
+        "ray.rpc.ObservabilityPubSubService",
+        "ray.rpc.PlacementGroupInfoGcsService",
+        "ray.rpc.RayEventExportGcsService",
+        "ray.rpc.RuntimeEnvGcsService",
+        "ray.rpc.TaskInfoGcsService",
+        "ray.rpc.WorkerInfoGcsService",
+        "ray.rpc.autoscaler.AutoscalerStateService",
+    )
+}
+
+
+def key_bytes(value: bytes | str, what: str = "key") -> bytes:
+    """A key, prefix or namespace as bytes; a str is taken as UTF-8."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    raise TypeError(f"a {what} is bytes or str, not {type(value).__name__}")
+
+
+def key_list(keys: Iterable[KeyT]) -> dict[KeyT, bytes]:
+    """Several keys, each as given and as bytes."""
+    if isinstance(keys, (bytes, str)):
+        raise TypeError(f"keys are several keys, not one {type(keys).__name__}: use get() for one")
+    return {key: key_bytes(key) for key in keys}
+
+
+def value_bytes(value: Buffer) -> bytes:
+    """A value as bytes. What can change is copied, so that the call sends what was passed."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        raise TypeError("a value is bytes-like, not str: encode it")
+    try:
+        return memoryview(value).tobytes()
+    except TypeError:
+        raise TypeError(f"a value is bytes-like, not {type(value).__name__}") from None
+
+
+def boolean(value: bool, what: str) -> bool:
+    """A truth value; anything else is more likely a mistake than meant."""
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"{what} is True or False, not {type(value).__name__}")
+
+
+def nanoseconds(timeout: float | None, what: str = "timeout") -> int:
+    """A timeout, in seconds, as the library takes it: None for the default, `math.inf` for none."""
+    if timeout is None:
+        return _native.TIMEOUT_DEFAULT
+    if isinstance(timeout, bool) or not isinstance(timeout, (float, int, numbers.Real)):
+        raise TypeError(f"{what} is a number of seconds, not {type(timeout).__name__}")
+    if not timeout >= 0:  # NaN too
+        raise ValueError(f"{what} is a number of seconds from 0 on, not {timeout}")
+    if timeout > _LONGEST / 1e9:
+        return _native.TIMEOUT_NONE
+    return min(math.ceil(timeout * 1_000_000_000), _LONGEST)
+
+
+def method_path(service: str, method: str) -> str:
+    """The path of a method: "NodeInfoGcsService" and its full name are the same."""
+    for what, name in (("service", service), ("method", method)):
+        if not isinstance(name, str):
+            raise TypeError(f"a {what} is a str, not {type(name).__name__}")
+        if not name.isascii() or not name.replace(".", "_").isidentifier():
+            raise ValueError(f"{name!r} cannot be the name of a {what}")
+    if "." in method:
+        raise ValueError(f"{method!r} cannot be the name of a method: the service goes before it")
+    full_name = service if "." in service else _SERVICES.get(service)
+    if full_name is None:
+        known = ", ".join(sorted(_SERVICES))
+        raise ValueError(
+            f"no service is known by the short name {service!r}: give its full name, such as "
+            f"'ray.rpc.{service}'; short names are {known}"
+        )
+    return f"/{full_name}/{method}"

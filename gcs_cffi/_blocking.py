@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client's calls for threads that wait: the counterpart of `_channel`, without an event loop.
+
+Invariants:
+- A call has a completion queue to itself while it lasts, so that threads, and signal handlers that
+  make calls of their own, never take each other's completions. Queues are kept for the next calls.
+- The wait is cut into slices: a signal that another thread of the process received is seen at the
+  end of one.
+- However a wait is left, the call has ended, or its queue is closed, which cancels it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from gcs_cffi import _log, _native, _status
+from gcs_cffi._handle import ClientHandle
+from gcs_cffi._packed import pack_call, result_of
+from gcs_cffi.errors import from_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gcs_cffi.options import ClientOptions
+
+_SLICE: Final = 50_000_000  # nanoseconds
+_DRAIN_EVENTS: Final = 64
+_DRAIN_BYTES: Final = 64 * 1024
+_KEPT: Final = 8
+
+_idle: list[_native.Queue] = []
+
+
+class Channel(ClientHandle):
+    """A client's connection, as its accessors use it. Any thread may call."""
+
+    __slots__ = ()
+
+    @classmethod
+    def connect(cls, settings: ClientOptions) -> Channel:
+        """Makes a client and connects it. RPC: NodeInfoGcsService.GetClusterId."""
+        _log.follow_level()
+        handle = _native.client_create(settings)
+        try:
+            queue = _take_queue()
+            call_id = queue.next_id()
+            _native.client_connect(handle, call_id, queue)
+            _wait(queue, call_id)
+        except BaseException:
+            _native.client_close(handle)
+            raise
+        return cls(handle)
+
+    def request(
+        self,
+        kind: int,
+        flags: int,
+        method: int,
+        name: bytes,
+        key: bytes,
+        body: bytes,
+        timeout: int,
+    ) -> Any:
+        """Makes a call, and gives its result. The arguments are those of a packed record."""
+        client = self.handle
+        if not client:
+            raise self.closed_error()
+        queue = _take_queue()
+        call_id = queue.next_id()
+        record = pack_call(client, call_id, kind, flags, method, name, key, body, timeout)
+        status = queue.submit(record)
+        if status != _status.OK:
+            raise from_status(status, _status.FLAG_LOCAL, "the library refused the call")
+        return _wait(queue, call_id)
+
+    def close(self) -> None:
+        """Ends the client."""
+        self.post_close()
+
+
+def _take_queue() -> _native.Queue:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
+
+
+def _wait(queue: _native.Queue, call_id: int) -> Any:
+    """Waits for a call's end, and gives its result or raises its error."""
+    ended = None
+    try:
+        while ended is None:
+            status, events = queue.drain(_SLICE)
+            if status == _status.OK:
+                ended = _find(queue, events, call_id)
+            elif status not in (_status.DEADLINE, _status.INTERRUPTED):
+                raise from_status(status, _status.FLAG_LOCAL, "the call cannot be waited for")
+    except BaseException:
+        queue.close()  # which cancels the call
+        raise
+    if queue.log_waiting:
+        _log.emit_kept()
+    if len(_idle) < _KEPT:
+        _idle.append(queue)
+    else:
+        queue.close()
+    return result_of(*ended)
+
+
+def _find(
+    queue: _native.Queue, events: Iterable[tuple[int, ...]], call_id: int
+) -> tuple[int, int, int, int, bytes] | None:
+    """What ends the call, as `result_of()` takes it, if it is among the events."""
+    found = None
+    for event_id, status, kind, flags, number, offset, size, buffer in events:
+        body = _native.take_buffer(buffer) if buffer else queue.arena[offset : offset + size]
+        if event_id == call_id:
+            found = (kind, status, flags, number, body)
+    return found
+
+
+def _after_fork_in_child() -> None:
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

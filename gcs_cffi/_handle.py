@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of a client that the library knows: its handle, and what can be asked about it.
+
+Invariants:
+- A handle is closed exactly once, by `close()` or by the finalizer, which only posts it.
+- The finalizer may run on any thread, the library's included, at any point: it takes no lock and
+  calls nothing that waits.
+- In a forked child the finalizer does nothing: the client is the parent's.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Final, get_args
+
+from gcs_cffi import _native, _status, options
+from gcs_cffi.errors import from_status
+from gcs_cffi.ids import ClusterID
+
+if TYPE_CHECKING:
+    from gcs_cffi.errors import GcsError
+    from gcs_cffi.options import State
+
+_STATES: Final[tuple[State, ...]] = get_args(options.State)
+
+
+class ClientHandle:
+    """A client of the library.
+
+    Args:
+        handle: the library's number for it; this object's from now on.
+
+    Attributes:
+        handle: the library's number for it; 0 once closed.
+        address: the address that it goes to.
+    """
+
+    __slots__ = ("__weakref__", "_cluster_id", "_process", "address", "handle")
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self._process = _native.process()
+        self._cluster_id: ClusterID | None = None
+        self.address = _native.client_address(handle)
+
+    @property
+    def cluster_id(self) -> ClusterID | None:
+        """The cluster's id, or None while it is not known."""
+        if self.handle and not self._inherited:
+            text = _native.client_cluster_id(self.handle)
+            if text:
+                self._cluster_id = ClusterID.from_hex(text)
+        return self._cluster_id
+
+    @property
+    def state(self) -> State:
+        """What the client is doing."""
+        if not self.handle or self._inherited:
+            return "closed"
+        return _STATES[_native.client_state(self.handle)]
+
+    def closed_error(self) -> GcsError:
+        """What a call gets after `close()`."""
+        message = f"the client of {self.address} is closed: make a new one with connect()"
+        return from_status(_status.CLOSED, _status.FLAG_LOCAL, message, address=self.address)
+
+    def post_close(self) -> None:
+        """Ends the client, and what is pending with it. Never blocks; again does nothing."""
+        if self.handle:
+            _ = self.cluster_id  # what is known stays known
+        handle, self.handle = self.handle, 0
+        if handle:
+            _native.client_close(handle)
+
+    @property
+    def _inherited(self) -> bool:
+        return self._process is not _native.process()
+
+    def __del__(self) -> None:
+        handle, self.handle = self.handle, 0
+        if not handle or self._inherited:
+            return
+        _native.client_close(handle)
+        if not sys.is_finalizing():
+            warnings.warn(
+                f"a client of {self.address} was never closed: use `with`, `async with` or close()",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )

@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The library behind the package: bytes and numbers in and out, statuses into exceptions.
+
+Invariants:
+- The only module that touches cffi. It imports no protobuf and starts no thread.
+- Nothing here blocks, but `Queue.drain()` with a timeout, and the hook at exit for queues with a
+  wake function.
+- What the library lends is copied before the function returns; what it hands over is freed here.
+- A `Queue` belongs to one thread at a time, but `close()`, which may be called from any, finalizers
+  included.
+- In a forked child, nothing is done to a queue or a client of the parent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from gcs_cffi import _status
+from gcs_cffi.errors import GcsError, from_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gcs_cffi.options import ClientOptions
+
+try:
+    from gcs_cffi._gcs_capi import ffi, lib
+except ImportError as _error:
+    raise ImportError(
+        f"gcs_cffi cannot be used from {os.path.dirname(__file__)}: its native library is not "
+        f"there ({_error}); a source tree has none, so install the package and import that"
+    ) from None
+
+if lib.gcs_abi_check(lib.GCS_ABI_VERSION) != _status.OK:
+    raise ImportError(
+        f"gcs_cffi was built for ABI {lib.GCS_ABI_VERSION} of libgcs_capi, but the one that was "
+        f"loaded has ABI {lib.gcs_abi_version()}: reinstall the package"
+    )
+
+CALL: Final[int] = lib.GCS_EVENT_CALL
+KV_GET: Final[int] = lib.GCS_EVENT_KV_GET
+KV_MULTI_GET: Final[int] = lib.GCS_EVENT_KV_MULTI_GET
+KV_PUT: Final[int] = lib.GCS_EVENT_KV_PUT
+KV_DELETE: Final[int] = lib.GCS_EVENT_KV_DELETE
+KV_DELETE_PREFIX: Final[int] = lib.GCS_EVENT_KV_DELETE_PREFIX
+KV_EXISTS: Final[int] = lib.GCS_EVENT_KV_EXISTS
+KV_KEYS: Final[int] = lib.GCS_EVENT_KV_KEYS
+CONNECT: Final[int] = lib.GCS_EVENT_CONNECT
+LOG: Final[int] = lib.GCS_EVENT_LOG
+CANCEL: Final[int] = lib.GCS_PACKED_CANCEL
+
+OVERWRITE: Final[int] = lib.GCS_PACKED_OVERWRITE
+ALL_NAMESPACES: Final[int] = lib.GCS_PACKED_ALL_NAMESPACES
+NO_WAIT: Final[int] = lib.GCS_PACKED_NO_WAIT
+WAIT: Final[int] = lib.GCS_PACKED_WAIT
+RETRY_NEVER: Final[int] = lib.GCS_PACKED_RETRY_NEVER
+RETRY_ALWAYS: Final[int] = lib.GCS_PACKED_RETRY_ALWAYS
+BODY_POINTER: Final[int] = lib.GCS_PACKED_BODY_POINTER
+
+TIMEOUT_NONE: Final[int] = lib.GCS_TIMEOUT_NONE
+TIMEOUT_DEFAULT: Final[int] = lib.GCS_TIMEOUT_DEFAULT
+
+CLUSTER_CHANGE: Final[dict[str, int]] = {
+    "error": lib.GCS_CLUSTER_CHANGE_ERROR,
+    "adopt": lib.GCS_CLUSTER_CHANGE_ADOPT,
+}
+LOG_OFF: Final[int] = lib.GCS_LOG_OFF
+
+CALL_RECORD: Final = struct.Struct("=IHHQQqqIIQQ")
+EVENT_RECORD: Final = struct.Struct("=QiHHqQQQ")
+for _structure, _record in (("gcs_packed_call", CALL_RECORD), ("gcs_packed_event", EVENT_RECORD)):
+    if ffi.sizeof(_structure) != _record.size:
+        raise ImportError(f"gcs_cffi does not fit libgcs_capi ({_structure}): reinstall it")
+
+_ID_BLOCK = 4096
+_EXIT_WAIT = 2_000_000_000  # nanoseconds that the process's end waits for a wake-up in flight
+_LOG_BATCH = 64
+
+_reserve_ids = lib.gcs_reserve_ids
+_call_batch_packed = lib.gcs_call_batch_packed
+_drain_packed = lib.gcs_queue_drain_packed
+_buffer_data = lib.gcs_buffer_data
+_buffer_size = lib.gcs_buffer_size
+_buffer_free = lib.gcs_buffer_free
+_bytes_at = ffi.buffer
+_buffer_pointer = ffi.typeof("gcs_buffer *")
+_cast = ffi.cast
+# The memory is written by the library before it is read.
+_allocate = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+def version() -> str:
+    """The library's release."""
+    return _text(lib.gcs_version())
+
+
+def status_name(status: int) -> str:
+    """The name that the library has for a status."""
+    return _text(lib.gcs_status_name(status))
+
+
+def statuses() -> list[int]:
+    """Every status that the library knows."""
+    out = ffi.new("gcs_status *")
+    found: list[int] = []
+    while lib.gcs_status_at(len(found), out) == _status.OK:
+        found.append(int(out[0]))
+    return found
+
+
+def method_number(path: str) -> int:
+    """The library's number for the method at "/package.Service/Method"; 0 if it has none."""
+    out = ffi.new("uint32_t *")
+    return int(out[0]) if lib.gcs_method_find(path.encode(), out) == _status.OK else 0
+
+
+def address_of(body: bytes) -> bytes:
+    """Where `body` lies, as a record carries it. Valid while the object lives."""
+    return int(_cast("uintptr_t", ffi.from_buffer(body))).to_bytes(8, "little")
+
+
+# ---- Clients -----------------------------------------------------------------------------------
+
+
+def client_create(settings: ClientOptions) -> int:
+    """Makes a client, not connected yet.
+
+    Raises:
+        InvalidRequestError: an option that cannot be.
+        GcsError: no address was found anywhere (code GCS_NOT_FOUND), and other failures.
+    """
+    options = ffi.new("gcs_client_options *")
+    _check(lib.gcs_client_options_init(options, ffi.sizeof("gcs_client_options")), "make a client")
+    texts = []
+    for name in ("address", "cluster_id", "token"):
+        text = getattr(settings, name)
+        if text is not None:
+            texts.append(ffi.new("char[]", text.encode()))
+            setattr(options, name, texts[-1])
+    for name in ("connect_timeout", "timeout", "tcp_user_timeout"):
+        if getattr(settings, name) != TIMEOUT_DEFAULT:
+            setattr(options, name, getattr(settings, name))
+    for name in ("max_send_message", "max_receive_message"):
+        if getattr(settings, name) is not None:
+            setattr(options, name, getattr(settings, name))
+    options.on_cluster_change = CLUSTER_CHANGE[settings.on_cluster_change]
+    options.wait_for_ready = int(settings.wait_for_ready)
+    client = ffi.new("gcs_client *")
+    error = ffi.new("gcs_error **")
+    status = lib.gcs_client_create(options, client, error)
+    if status != _status.OK:
+        raise _error_from(status, error[0], "make a client")
+    return int(client[0])
+
+
+def client_connect(client: int, call_id: int, queue: Queue) -> None:
+    """Starts connecting; a CONNECT event with `call_id` will come to the queue."""
+    number = ffi.new("uint64_t *", call_id)
+    status = lib.gcs_client_connect(client, TIMEOUT_DEFAULT, number, lib.gcs_queue_push, queue.user)
+    _check(status, "connect")
+
+
+def client_close(client: int) -> None:
+    """Ends a client; its pending calls end as closed. Any thread, any time, never blocks."""
+    lib.gcs_client_close(client)
+
+
+def client_state(client: int) -> int:
+    """One of GCS_STATE_*."""
+    out = ffi.new("int32_t *")
+    _check(lib.gcs_client_state(client, out), "ask for the client's state")
+    return int(out[0])
+
+
+def client_address(client: int) -> str:
+    """The address that the client goes to, "host:port"."""
+    return _text_out(lib.gcs_client_address, client)
+
+
+def client_cluster_id(client: int) -> str:
+    """The cluster's id in hexadecimal; empty while not known."""
+    return _text_out(lib.gcs_client_cluster_id, client)
+
+
+def client_stats(client: int) -> str:
+    """Counters of the client, as a JSON object."""
+    return _text_out(lib.gcs_client_stats, client)
+
+
+def cancel(client: int, call_id: int) -> None:
+    """Asks for a call's end. Any thread, any time, never blocks."""
+    lib.gcs_cancel(client, call_id)
+
+
+# ---- Queues ------------------------------------------------------------------------------------
+
+_wakes: dict[int, Callable[[], None]] = {}
+_wake_numbers = itertools.count(1)
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def gcs_cffi_wake(user: Any) -> None:
+    """Called by the library, on its thread, when a queue with a wake function gets events."""
+    wake = _wakes.get(int(_cast("uintptr_t", user)))
+    if wake is not None:
+        wake()
+
+
+class Queue:
+    """A completion queue, and the memory that it is drained into.
+
+    Args:
+        capacity: how many events one drain takes at most.
+        arena_size: how many bytes of small bodies one drain takes at most.
+        wake: called from any thread when the queue turns non-empty; without it the queue has an fd.
+
+    Attributes:
+        handle: the library's number for it; 0 once closed.
+        user: the same as what a completion function gets.
+        next_id: gives an id for a call; ids grow.
+        more: after a drain: whether the queue still holds events.
+        log_waiting: after a drain: whether `log_drain()` would return something.
+        arena: gives the bytes of the last drain's events when it is sliced.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_arena_memory",
+        "_capacity",
+        "_drained",
+        "_events",
+        "_process",
+        "_records",
+        "_wake",
+        "arena",
+        "handle",
+        "log_waiting",
+        "more",
+        "next_id",
+        "user",
+    )
+
+    def __init__(
+        self, *, capacity: int, arena_size: int, wake: Callable[[], None] | None = None
+    ) -> None:
+        self.handle = 0
+        self._process = _process
+        self._wake = 0
+        options = ffi.NULL
+        if wake is not None:
+            options = ffi.new("gcs_queue_options *")
+            options.struct_size = ffi.sizeof("gcs_queue_options")
+            options.wake = lib.gcs_cffi_wake
+            self._wake = next(_wake_numbers)
+            options.wake_user = _cast("void *", self._wake)
+            _wakes[self._wake] = wake
+        out = ffi.new("gcs_queue *")
+        error = ffi.new("gcs_error **")
+        status = lib.gcs_queue_create(options, out, error)
+        if status != _status.OK:
+            _wakes.pop(self._wake, None)
+            raise _error_from(status, error[0], "make a completion queue")
+        self.handle = int(out[0])
+        self.user = _cast("void *", self.handle)
+        if self._wake:
+            _exit_queues.add(self.handle)
+        self._capacity = capacity
+        self._events = _allocate("gcs_packed_event[]", capacity)
+        self._records = memoryview(_bytes_at(self._events))
+        self._arena_memory = _allocate("char[]", max(arena_size, lib.GCS_PACKED_ARENA_MIN))
+        self.arena = _bytes_at(self._arena_memory)
+        self._drained = ffi.new("gcs_packed_drain *")
+        self.more = 0
+        self.log_waiting = 0
+        blocks = iter(_reserve_block, None)
+        self.next_id: Callable[[], int] = itertools.chain.from_iterable(blocks).__next__
+
+    def fd(self) -> int:
+        """A descriptor that is readable while the queue holds events: only to be polled."""
+        out = ffi.new("int32_t *")
+        _check(lib.gcs_queue_fd(self.handle, out), "ask for a queue's descriptor")
+        return int(out[0])
+
+    def submit(self, batch: bytes) -> int:
+        """Hands over packed calls, whose completions come to this queue; gives the status."""
+        return int(_call_batch_packed(self.handle, batch, len(batch)))
+
+    def drain(self, timeout: int) -> tuple[int, Iterator[tuple[int, ...]]]:
+        """Takes events: the status, and EVENT_RECORD of each.
+
+        Their bytes are in `arena` until the next drain, but a record's last field, if it is not 0,
+        is for `take_buffer()`. `timeout` is what the first event is waited for, in nanoseconds; 0
+        does not wait.
+        """
+        drained = self._drained
+        arena = self._arena_memory
+        status = _drain_packed(
+            self.handle, timeout, self._events, self._capacity, arena, len(arena), drained
+        )
+        if status:
+            self.more = 0
+            return status, iter(())
+        self.more = drained.more
+        self.log_waiting = drained.log_waiting
+        return 0, EVENT_RECORD.iter_unpack(self._records[: drained.count * EVENT_RECORD.size])
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child, and the queue its parent's."""
+        return self._process is not _process
+
+    def close(self) -> None:
+        """Gives the queue up: its calls are cancelled, and what it holds is freed."""
+        handle, self.handle = self.handle, 0
+        if handle and not self.inherited:
+            _wakes.pop(self._wake, None)
+            _exit_queues.discard(handle)
+            lib.gcs_queue_close(handle)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def take_buffer(buffer: int) -> bytes:
+    """The bytes of a large body that a drain handed over; it is freed."""
+    pointer = _cast(_buffer_pointer, buffer)
+    try:
+        return bytes(_bytes_at(_buffer_data(pointer), _buffer_size(pointer)))
+    finally:
+        _buffer_free(pointer)
+
+
+def _reserve_block() -> range:
+    first = _reserve_ids(_ID_BLOCK)
+    return range(first, first + _ID_BLOCK)
+
+
+# ---- Log ---------------------------------------------------------------------------------------
+
+
+def log_set_level(level: int) -> None:
+    """Records below the level are not made."""
+    lib.gcs_log_set_level(level)
+
+
+def log_set_target(queue: Queue | None) -> None:
+    """Sends log records to a queue; with None, the last are kept for `log_drain()`."""
+    if queue is None or not queue.handle:
+        lib.gcs_log_set_target(ffi.NULL, ffi.NULL)
+    else:
+        lib.gcs_log_set_target(lib.gcs_queue_push, queue.user)
+
+
+def log_drain() -> list[tuple[int, str]]:
+    """Takes the level and text of the log records that are kept."""
+    records: list[tuple[int, str]] = []
+    events = ffi.new("gcs_event *[]", _LOG_BATCH)
+    count = ffi.new("size_t *")
+    while lib.gcs_log_drain(events, _LOG_BATCH, count) == _status.OK and count[0]:
+        for event in events[0 : count[0]]:
+            records.append((lib.gcs_event_number(event), _text(lib.gcs_event_message(event))))
+            lib.gcs_event_free(event)
+    return records
+
+
+# ---- The ends of a process ---------------------------------------------------------------------
+
+# Another object in a forked child; what was made before the fork still refers to the parent's.
+_process = object()
+
+
+def process() -> object:
+    """An object that stands for this process: it is another one in a forked child."""
+    return _process
+
+
+# The queues with a wake function. A wake-up must not reach an interpreter that is being taken down,
+# so that these queues end before that.
+_exit_queues: set[int] = set()
+
+
+def _end_wakes() -> None:
+    for handle in tuple(_exit_queues):
+        lib.gcs_queue_destroy(handle, _EXIT_WAIT)
+
+
+def _after_fork_in_child() -> None:
+    global _process  # noqa: PLW0603 (its identity is what it is for)
+    _process = object()
+    _exit_queues.clear()
+    _wakes.clear()
+
+
+atexit.register(_end_wakes)
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+# ---- Errors and text ---------------------------------------------------------------------------
+
+
+def _check(status: int, action: str) -> None:
+    if status != _status.OK:
+        raise _error_from(status, ffi.NULL, action)
+
+
+def _error_from(status: int, error: Any, action: str) -> GcsError:
+    """Makes the exception of a failed function, and frees the library's object for it."""
+    if error == ffi.NULL:
+        return from_status(status, _status.FLAG_LOCAL, f"cannot {action}")
+    try:
+        flags = lib.gcs_error_flags(error)
+        return from_status(status, flags, _text(lib.gcs_error_message(error)))
+    finally:
+        lib.gcs_error_free(error)
+
+
+def _text(chars: Any) -> str:
+    text: str = ffi.string(chars).decode("utf-8", "replace")
+    return text
+
+
+def _text_out(function: Any, client: int) -> str:
+    out = ffi.new("gcs_buffer **")
+    _check(function(client, out), "ask about the client")
+    return take_buffer(int(_cast("uintptr_t", out[0]))).decode()

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One reactor for each event loop: the calls that wait in it, and their way there and back.
+
+Calls of one iteration of the loop are collected in `batch` and handed over at its end, all at once.
+Completions come to the reactor's queue; the loop watches its descriptor, or is woken by
+call_soon_threadsafe, and drains it.
+
+Invariants:
+- A reactor is used by its loop's thread only, but for what its docs say otherwise.
+- An id is in `pending` from the call to its end, and in `batch` until the hand-over; ids in `batch`
+  grow.
+- A reactor holds its loop weakly, and the loop holds what watches the queue, so that a loop that is
+  dropped goes with everything here. The one path from here to the loop, the asynchronous generator
+  that the loop closes when it shuts down, hangs on the loop's own reader.
+- The reader is removed, on its own loop, before the queue is closed; a closed loop has none any
+  more.
+- What runs in the loop on our behalf runs in an empty context: the first caller's would live on in
+  it.
+- In a forked child, reactors of the parent are left alone: their loops share descriptors with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from gcs_cffi import _log, _native, _status, options
+from gcs_cffi._packed import result_of
+from gcs_cffi.errors import GcsError, from_status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+
+_DRAIN_EVENTS: Final = 1024
+_DRAIN_BYTES: Final = 256 * 1024
+_DRAINS_PER_WAKE: Final = 4  # more events than these take are left for the loop's next iteration
+
+_PLAIN_KINDS: Final = frozenset({_native.CALL, _native.KV_GET})  # their result is the event's bytes
+
+_NOTHING: Final = contextvars.Context()
+
+_lock = threading.RLock()
+_reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Reactor] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def reactor_for(loop: asyncio.AbstractEventLoop) -> Reactor:
+    """The reactor of the running loop; made when there is none."""
+    with _lock:
+        reactor = _reactors.get(loop)
+        if reactor is None:
+            retire_closed_loops()
+            reactor = _reactors[loop] = Reactor(loop)
+        return reactor
+
+
+def retire_closed_loops() -> None:
+    """Gives up the reactors whose loops were closed without a word to us. Any thread."""
+    with _lock:
+        for loop, reactor in list(_reactors.items()):
+            if loop.is_closed():
+                reactor.retire()
+
+
+class Reactor:
+    """What one event loop needs to make calls.
+
+    Attributes:
+        loop: the loop, weakly; gives None as well once the reactor is retired.
+        queue: where completions come to.
+        pending: the future of each call that has not ended.
+        batch: the records to hand over at the end of this iteration, by id; a cancellation has the
+            negative id.
+        lent: bodies that records in `batch` point to.
+        scheduled: whether `flush` will run in this iteration.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_shutdown_hook",
+        "_watched",
+        "batch",
+        "lent",
+        "loop",
+        "pending",
+        "queue",
+        "scheduled",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop: Callable[[], asyncio.AbstractEventLoop | None] = weakref.ref(loop)
+        self.pending: dict[int, asyncio.Future[Any]] = {}
+        self.batch: dict[int, bytes] = {}
+        self.lent: list[bytes] = []
+        self.scheduled = False
+        self._watched = False
+        self._shutdown_hook: weakref.ref[AsyncGenerator[None, None]] | None = None
+        self.queue = self._watched_queue(loop) or self._waking_queue()
+        _log.follow_level()
+        _log.attach(self.queue)
+
+    # ---- towards the library
+    # --------------------------------------------------------------------------------
+
+    def schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Has the batch handed over behind what the loop already has to run."""
+        self.scheduled = True
+        loop.call_soon(self.flush, context=_NOTHING)
+
+    def flush(self) -> None:
+        """Hands the batch over."""
+        self.scheduled = False
+        batch, self.batch = self.batch, {}
+        if not batch:
+            return
+        lent, self.lent = self.lent, []
+        try:
+            status = self.queue.submit(b"".join(batch.values()))
+        except BaseException as error:
+            message = f"the calls could not be handed to the library: {error!r}"
+            self._fail(batch, _status.INTERNAL, message)
+            if not isinstance(error, Exception):
+                raise
+            return
+        lent.clear()  # not before: records point into them
+        if status != _status.OK:
+            self._fail(batch, status, "the library refused the calls of this iteration altogether")
+
+    def cancel(self, client: int, call_id: int, record: bytes) -> None:
+        """Ends a call that nobody waits for any more. `record`: its cancellation, packed."""
+        if self.pending.pop(call_id, None) is None:
+            return
+        if self.batch.pop(call_id, None) is not None:
+            return  # it never reached the library
+        loop = self.loop()
+        if loop is None or loop.is_closed() or loop is not _running_loop():
+            # A coroutine that is thrown away, which may happen anywhere.
+            _native.cancel(client, call_id)
+            return
+        self.batch[-call_id] = record
+        if not self.scheduled:
+            self.schedule(loop)
+
+    # ---- from the library
+    # -----------------------------------------------------------------------------------
+
+    def drain(self, _shutdown_hook: object = None) -> None:
+        """Takes completions out of the queue, and ends their futures. The loop calls it."""
+        loop = self.loop()
+        if loop is None or self.queue.inherited:
+            return
+        # Tasks that are woken here run in the next iteration. Scheduled behind them, the flush
+        # takes their next calls along in that same iteration.
+        for _ in range(_DRAINS_PER_WAKE):
+            status, events = self.queue.drain(0)
+            if status != _status.OK:
+                self._break(status)
+                return
+            self._deliver(events)
+            if not self.queue.more:
+                break
+        else:
+            # A descriptor stays readable; a wake function is called for an empty queue only.
+            if not self._watched:
+                loop.call_soon(self.drain, context=_NOTHING)
+        if not self.scheduled:
+            self.schedule(loop)
+
+    def _deliver(self, events: Iterable[tuple[int, ...]]) -> None:
+        take = self.pending.pop
+        arena = self.queue.arena
+        for call_id, status, kind, flags, number, offset, size, buffer in events:
+            body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
+            future = take(call_id, None)
+            if future is None:
+                if kind == _native.LOG:
+                    _log.emit(number, body.decode("utf-8", "replace"))
+                continue
+            try:
+                if status == _status.OK and kind in _PLAIN_KINDS:
+                    future.set_result(body)
+                else:
+                    future.set_result(result_of(kind, status, flags, number, body))
+            except asyncio.InvalidStateError:
+                pass  # cancelled, and its task has not run since
+            except GcsError as error:
+                if not future.done():
+                    # The traceback would tie the future and its exception into a cycle.
+                    future.set_exception(error.with_traceback(None))
+
+    def _wake(self) -> None:
+        """On the library's thread: has the loop drain the queue."""
+        loop = self.loop()
+        if loop is not None:
+            with suppress(RuntimeError):  # closed: nobody waits any more
+                loop.call_soon_threadsafe(self.drain, context=_NOTHING)
+
+    # ---- life and death
+    # -------------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Gives the queue up. On the loop's thread, or when the loop is closed."""
+        loop = self.loop()
+        self.loop = _no_loop
+        if loop is None or self.queue.inherited:
+            return
+        with _lock:
+            if _reactors.get(loop) is self:
+                del _reactors[loop]
+        if not loop.is_closed():
+            if self._watched:
+                loop.remove_reader(self.queue.fd())
+            self._end_shutdown_hook()
+            self._fail(list(self.pending), _status.CLOSED, "the event loop is shutting down")
+        self.pending.clear()
+        self.batch.clear()
+        _log.detach(self.queue)
+        self.queue.close()
+
+    def shut_down(self) -> None:
+        """The loop is shutting down; what is still pending keeps the reactor until it is closed."""
+        if not self.pending:
+            self._shutdown_hook = None
+            self.retire()
+
+    def _watched_queue(self, loop: asyncio.AbstractEventLoop) -> _native.Queue | None:
+        if options.wake_mode() != "fd":
+            return None
+        queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
+        hook = _until_shutdown(weakref.ref(self))
+        try:
+            _NOTHING.run(loop.add_reader, queue.fd(), self.drain, hook)
+        except NotImplementedError:
+            queue.close()
+            return None
+        self._watched = True
+        if not getattr(loop, "_asyncgens_shutdown_called", False):
+            _start(hook)
+            self._shutdown_hook = weakref.ref(hook)
+        return queue
+
+    def _waking_queue(self) -> _native.Queue:
+        this = weakref.WeakMethod(self._wake)
+
+        def wake() -> None:
+            method = this()
+            if method is not None:
+                method()
+
+        return _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES, wake=wake)
+
+    def _end_shutdown_hook(self) -> None:
+        hook = self._shutdown_hook() if self._shutdown_hook is not None else None
+        self._shutdown_hook = None
+        if hook is not None:
+            _finish(hook)
+
+    def _break(self, status: int) -> None:
+        """The queue does not work any more: without this the loop would be woken for ever."""
+        self._fail(list(self.pending), status, "completions cannot be taken from the library")
+        self.retire()
+
+    def _fail(self, call_ids: Iterable[int], status: int, message: str) -> None:
+        for call_id in call_ids:
+            future = self.pending.pop(call_id, None)
+            if future is not None and not future.done():
+                future.set_exception(from_status(status, _status.FLAG_LOCAL, message))
+
+    def __del__(self) -> None:
+        queue = getattr(self, "queue", None)
+        if queue is not None and not queue.inherited:
+            _log.detach(queue)
+            queue.close()
+
+
+def _no_loop() -> None:
+    return None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+async def _until_shutdown(reactor: weakref.ref[Reactor]) -> AsyncGenerator[None, None]:
+    """Started in a loop, it is among the generators that the loop closes when it shuts down."""
+    try:
+        yield
+    finally:
+        alive = reactor()
+        if alive is not None:
+            alive.shut_down()
+
+
+def _start(generator: AsyncGenerator[None, None]) -> None:
+    with suppress(StopIteration):  # it stands at its yield
+        generator.asend(None).send(None)
+
+
+def _finish(generator: AsyncGenerator[None, None]) -> None:
+    with suppress(StopIteration):  # it has ended
+        generator.aclose().send(None)
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _reactors  # noqa: PLW0603 (what is the parent's is never looked at again)
+    _lock = threading.RLock()
+    _inherited.append(_reactors)
+    _reactors = weakref.WeakKeyDictionary()
+
+
+# Kept, so that a child runs no finalizer of what it inherited.
+_inherited: list[object] = []
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client, and how one is made.
+
+Invariants:
+- A client belongs to no event loop: each call runs in the loop that it is awaited in.
+- Every method that is async is a coroutine function, so that it can be the start of a task.
+- The blocking client is generated from this file, as tools/generate_sync.py describes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+from gcs_cffi import _methods, _native, messages
+from gcs_cffi._arguments import nanoseconds
+from gcs_cffi._channel import Channel
+from gcs_cffi.jobs import Jobs
+from gcs_cffi.kv import KeyValueStore
+from gcs_cffi.nodes import Nodes
+from gcs_cffi.options import client_options
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from types import TracebackType
+    from typing import TypeVar
+
+    from google.protobuf.message import Message
+    from typing_extensions import Buffer, Self
+
+    from gcs_cffi.ids import ClusterID
+    from gcs_cffi.options import ClientOptions, ClusterChange, Retry, State
+
+    MessageT = TypeVar("MessageT", bound=Message)
+
+__all__ = ["Connecting", "GcsClient", "connect"]  # blocking: __all__ = ["GcsClient", "connect"]
+
+
+def connect(
+    address: str | None = None,
+    *,
+    connect_timeout: float | None = 5.0,
+    timeout: float | None = 60.0,
+    cluster_id: ClusterID | bytes | str | None = None,
+    token: str | None = None,
+    wait_for_ready: bool = True,
+    on_cluster_change: ClusterChange = "error",
+    max_send_message: int | None = None,
+    max_receive_message: int | None = None,
+    tcp_user_timeout: float | None = None,
+) -> Connecting:  # blocking: ) -> GcsClient:
+    """Connects to a GCS. RPC: NodeInfoGcsService.GetClusterId.
+
+    Nothing happens until the result is awaited (`gcs = await connect(...)`, and `await gcs.close()`
+    later) or entered (`async with connect(...) as gcs:`).
+
+    Args:
+        address: "host:port" or "[v6]:port". None: the environment variable RAY_ADDRESS, then the
+            file that `ray start` leaves on its machine.
+        connect_timeout: what connecting may take altogether, repeated attempts included, in
+            seconds; `math.inf` for no bound. One attempt takes no longer either.
+        timeout: what a call may take that names no timeout of its own, in seconds; `math.inf` for
+            no bound.
+        cluster_id: the cluster that is expected, as an id or 56 hexadecimal digits. None: whichever
+            answers.
+        token: the token of a cluster that demands one. None: found as Ray finds it (RAY_AUTH_TOKEN,
+            RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token, ...); "": none is sent.
+        wait_for_ready: whether calls wait, within their timeout, while there is no connection, or
+            fail at once.
+        on_cluster_change: "error": when the GCS comes back as another cluster, every call fails
+            with ClusterChangedError; "adopt": the client goes on with the new one.
+        max_send_message: the largest request, in bytes. None: 512 MiB.
+        max_receive_message: the largest reply, in bytes. None: 512 MiB.
+        tcp_user_timeout: how long sent data may stay unacknowledged before the connection counts as
+            lost, in seconds. None: 20 s.
+
+    Raises:
+        TypeError: an argument of a wrong type.
+        ValueError: an argument, the address above all, that cannot be.
+        UnavailableError: no connection could be made within connect_timeout.
+        AuthenticationError: the token is wrong or missing.
+        GcsError: no address was given, and none found; the message says where it was looked for.
+    """
+    options = client_options(
+        address,
+        connect_timeout=connect_timeout,
+        timeout=timeout,
+        cluster_id=cluster_id,
+        token=token,
+        wait_for_ready=wait_for_ready,
+        on_cluster_change=on_cluster_change,
+        max_send_message=max_send_message,
+        max_receive_message=max_receive_message,
+        tcp_user_timeout=tcp_user_timeout,
+    )
+    return Connecting(options)  # blocking: return _open(options)
+
+
+async def _open(options: ClientOptions) -> GcsClient:
+    return GcsClient(await Channel.connect(options))
+
+
+# blocking: without
+class Connecting:
+    """A connection to be made: await it, or enter it."""
+
+    __slots__ = ("_client", "_options")
+
+    def __init__(self, options: ClientOptions) -> None:
+        """Made by `connect()`."""
+        self._options = options
+        self._client: GcsClient | None = None
+
+    def __await__(self) -> Generator[Any, None, GcsClient]:
+        """Connects, and gives the client."""
+        return _open(self._options).__await__()
+
+    async def __aenter__(self) -> GcsClient:
+        """Connects, and gives the client, which is closed when the block ends."""
+        if self._client is not None:
+            raise RuntimeError("this was entered before: each block needs a connect() of its own")
+        self._client = await _open(self._options)
+        return self._client
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the client."""
+        if self._client is not None:
+            await self._client.close()
+
+
+# blocking: with
+class GcsClient:
+    """A client of a GCS, made by `connect()`. Any thread may use it.
+
+    Attributes:
+        kv: the key-value store.
+        jobs: the jobs.
+        nodes: the nodes.
+    """
+
+    __slots__ = ("__weakref__", "_channel", "_ray_version", "jobs", "kv", "nodes")
+
+    def __init__(self, channel: Channel) -> None:
+        """Made by `connect()`."""
+        self._channel = channel
+        self._ray_version: str | None = None
+        self.kv = KeyValueStore(channel)
+        self.jobs = Jobs(channel)
+        self.nodes = Nodes(channel)
+
+    @property
+    def address(self) -> str:
+        """The server's "host:port"."""
+        return self._channel.address
+
+    @property
+    def cluster_id(self) -> ClusterID | None:
+        """The id of the cluster; None while it is not known."""
+        return self._channel.cluster_id
+
+    @property
+    def ray_version(self) -> str | None:
+        """The server's release of Ray; None until `get_ray_version()` has asked for it."""
+        return self._ray_version
+
+    @property
+    def state(self) -> State:
+        """What the connection is: "idle", "connecting", "ready", "lost" or "closed"."""
+        return self._channel.state
+
+    async def get_ray_version(self, *, timeout: float | None = None) -> str:
+        """The server's release of Ray, such as "2.60.0". RPC: NodeInfoGcsService.CheckAlive.
+
+        Asked once, then remembered.
+
+        Args:
+            timeout: in seconds; None for the client's own, `math.inf` for none, 0 has already
+                expired.
+
+        Raises:
+            DeadlineExceededError: the timeout expired.
+            GcsError: the call failed.
+        """
+        if self._ray_version is None:
+            method = _methods.find("NodeInfoGcsService", "CheckAlive")
+            body: bytes = await self._channel.request(
+                _native.CALL, 0, method.number, method.name, b"", b"", nanoseconds(timeout)
+            )
+            reply = _methods.parse(messages.CheckAliveReply, body, method.path, self.address)
+            self._ray_version = reply.ray_version
+        return self._ray_version
+
+    @overload
+    async def call(
+        self,
+        service: str,
+        method: str,
+        request: Buffer | Message | Mapping[str, Any] = ...,
+        *,
+        reply_type: type[MessageT],
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        wait_for_ready: bool | None = ...,
+    ) -> MessageT: ...
+
+    @overload
+    async def call(
+        self,
+        service: str,
+        method: str,
+        request: Buffer = ...,
+        *,
+        reply_type: None = ...,
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        wait_for_ready: bool | None = ...,
+    ) -> bytes: ...
+
+    @overload
+    async def call(
+        self,
+        service: str,
+        method: str,
+        request: Message | Mapping[str, Any],
+        *,
+        reply_type: None = ...,
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        wait_for_ready: bool | None = ...,
+    ) -> Any: ...
+
+    async def call(
+        self,
+        service: str,
+        method: str,
+        request: Buffer | Message | Mapping[str, Any] = b"",
+        *,
+        reply_type: type[Message] | None = None,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        wait_for_ready: bool | None = None,
+    ) -> Any:
+        """Calls any unary method of the server.
+
+        Args:
+            service: the full name, such as "ray.rpc.NodeInfoGcsService", or the short one of a
+                service of the GCS, such as "NodeInfoGcsService".
+            method: the method's name.
+            request: a serialized message as bytes; or a message, of `gcs_cffi.messages` or of Ray;
+                or a dict of the request's fields, for a method whose messages `gcs_cffi.messages`
+                has.
+            reply_type: the message class to read the reply with. None: bytes come back for bytes,
+                and a message of `gcs_cffi.messages` for a message or a dict.
+            timeout: in seconds; None for the client's own, `math.inf` for none, 0 has already
+                expired.
+            retry: when the call is sent again: "never"; "safe", the default: when it cannot have
+                run, or only reads; "always": whenever its connection was lost.
+            wait_for_ready: whether the call waits while there is no connection; None: as the client
+                does.
+
+        Returns:
+            The reply.
+
+        Raises:
+            TypeError: an argument of a wrong type, such as a message of another method.
+            ValueError: an argument that cannot be.
+            GcsStatusError: the reply holds a status of Ray's that is not OK.
+            RpcError: the server refused the call; `code` is 12 (UNIMPLEMENTED) for a method that it
+                does not have.
+            DeadlineExceededError: the timeout expired.
+            GcsError: the call failed, or the reply is not the message expected.
+        """
+        prepared = _methods.prepare(service, method, request, reply_type, retry, wait_for_ready)
+        called = prepared.method
+        body: bytes = await self._channel.request(
+            _native.CALL,
+            prepared.flags,
+            called.number,
+            called.name,
+            b"",
+            prepared.body,
+            nanoseconds(timeout),
+        )
+        if prepared.reply_type is None:
+            return body
+        return _methods.parse(prepared.reply_type, body, called.path, self.address)
+
+    async def close(self) -> None:
+        """Closes the client: pending calls end with ClientClosedError. Again does nothing."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        """Gives the client, which is closed when the block ends."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the client."""
+        await self.close()
+
+    def __repr__(self) -> str:
+        """Address and state."""
+        return f"<{type(self).__module__}.GcsClient of {self.address}, {self.state}>"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be chosen: the options of a client, and how an event loop is woken.
+
+Invariant: whatever is wrong with an option is found here or when the client is made, before
+    anything is sent. A token
+never shows in a repr.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from gcs_cffi import _arguments
+from gcs_cffi.ids import ClusterID
+
+ClusterChange = Literal["error", "adopt"]
+"""What happens when the GCS comes back as another cluster: every call fails with
+ClusterChangedError, or the client takes the new cluster for its own."""
+
+Retry = Literal["never", "safe", "always"]
+"""When a call is sent again: never; when it cannot have run, or only reads ("safe", the default);
+whenever its connection was lost."""
+
+State = Literal["idle", "connecting", "ready", "lost", "closed"]
+"""The states of a client. "lost" means that it is connecting again."""
+
+WakeMode = Literal["fd", "callback"]
+"""How the library wakes an event loop: through a descriptor that the loop watches, or by
+call_soon_threadsafe from the library's thread. The second costs more, and is for loops that cannot
+watch a descriptor, where it is used without being asked for."""
+
+_WAKE_VARIABLE: Final = "GCS_CFFI_WAKE"
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """The options of a client as the library takes them: times in nanoseconds."""
+
+    address: str | None
+    cluster_id: str | None
+    token: str | None = field(repr=False)
+    connect_timeout: int
+    timeout: int
+    tcp_user_timeout: int
+    wait_for_ready: bool
+    on_cluster_change: ClusterChange
+    max_send_message: int | None
+    max_receive_message: int | None
+
+
+def client_options(
+    address: str | None,
+    *,
+    connect_timeout: float | None,
+    timeout: float | None,
+    cluster_id: ClusterID | bytes | str | None,
+    token: str | None,
+    wait_for_ready: bool,
+    on_cluster_change: ClusterChange,
+    max_send_message: int | None,
+    max_receive_message: int | None,
+    tcp_user_timeout: float | None,
+) -> ClientOptions:
+    """Checks the arguments of `connect()`, where they are explained.
+
+    Raises:
+        TypeError: an argument of a wrong type.
+        ValueError: an argument that cannot be.
+    """
+    if on_cluster_change not in get_args(ClusterChange):
+        raise ValueError(f'on_cluster_change is "error" or "adopt", not {on_cluster_change!r}')
+    return ClientOptions(
+        address=_text("address", address),
+        cluster_id=_cluster_id(cluster_id),
+        token=_text("token", token),
+        connect_timeout=_arguments.nanoseconds(connect_timeout, "connect_timeout"),
+        timeout=_arguments.nanoseconds(timeout),
+        tcp_user_timeout=_arguments.nanoseconds(tcp_user_timeout, "tcp_user_timeout"),
+        wait_for_ready=_arguments.boolean(wait_for_ready, "wait_for_ready"),
+        on_cluster_change=on_cluster_change,
+        max_send_message=_size("max_send_message", max_send_message),
+        max_receive_message=_size("max_receive_message", max_receive_message),
+    )
+
+
+def wake_mode() -> WakeMode:
+    """How event loops that make their first call from now on are woken."""
+    return _wake_mode
+
+
+def set_wake_mode(mode: WakeMode) -> None:
+    """Chooses how event loops are woken that make their first call from now on.
+
+    The environment variable GCS_CFFI_WAKE, read at import, does the same.
+
+    Raises:
+        ValueError: `mode` is neither "fd" nor "callback".
+    """
+    global _wake_mode  # noqa: PLW0603 (one choice for the process)
+    _wake_mode = _checked_mode(mode, "the wake mode")
+
+
+def _checked_mode(mode: str, what: str) -> WakeMode:
+    for known in get_args(WakeMode):
+        if mode == known:
+            return mode  # type: ignore[return-value]
+    raise ValueError(f'{what} is "fd" or "callback", not {mode!r}')
+
+
+def _text(name: str, text: str | None) -> str | None:
+    if text is None:
+        return None
+    # Neither message shows the value: one of these is the token.
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is a str, not {type(text).__name__}")
+    if "\0" in text:
+        raise ValueError(f"{name} has a NUL character in it")
+    return text
+
+
+def _cluster_id(value: ClusterID | bytes | str | None) -> str | None:
+    if value is None:
+        return None
+    return (ClusterID.from_hex(value) if isinstance(value, str) else ClusterID(value)).hex()
+
+
+def _size(name: str, size: int | None) -> int | None:
+    if size is None:
+        return None
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise TypeError(f"{name} is a number of bytes, not {type(size).__name__}")
+    if not 0 < size < 1 << 63:
+        raise ValueError(f"{name} is a positive number of bytes, not {size}")
+    return size
+
+
+_wake_mode: WakeMode = _checked_mode(os.environ.get(_WAKE_VARIABLE) or "fd", _WAKE_VARIABLE)
