@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The entry of ./dev; readable to old Pythons, so that they get a sentence, not a SyntaxError."""
+
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036
+    sys.exit(
+        "./dev needs Python 3.10 or newer and this is {}.{}: name another one, as in "
+        "PYTHON=python3.12 ./dev help".format(*sys.version_info[:2])
+    )
+
+from console import StepFailedError, complain
+
+HELP = """usage: ./dev VERB [arguments]
+
+  setup             install what is missing, build the wheel, and install it into .venv
+  demo [ARGS]       setup, then show the client on a real gcs_server of its own
+                    (--address HOST:PORT: on a running cluster)
+  test [ARGS]       setup, then every C++, C and Python test, on each Python of 3.10 to 3.14 that
+                    is on the machine; with ARGS (pytest's, such as -k EXPR): the Python tests
+                    only, and on .venv's Python only
+  lint              formats, types, static analysis, the rules on sources, header and symbols
+  bench [--quick]   calls per second and client CPU per call, beside Ray's client and grpc.aio
+  sanitize [KIND]   the C++ and C tests under AddressSanitizer with UndefinedBehaviorSanitizer
+                    (KIND address) and under ThreadSanitizer (KIND thread)
+  help              this text
+
+A second run installs and builds only what has changed.
+PYTHON=/path/to/python3 chooses the interpreter of .venv.
+"""
+
+
+def main(arguments: "list[str]") -> int:
+    """Run one verb; returns the process's exit status."""
+    verb = arguments[0] if arguments else "help"
+    rest = arguments[1:]
+    if verb in ("help", "-h", "--help"):
+        print(HELP, end="")
+        return 0
+    import verbs
+
+    known = {
+        "setup": verbs.setup,
+        "demo": verbs.demo,
+        "test": verbs.test,
+        "lint": verbs.lint,
+        "bench": verbs.bench,
+        "sanitize": verbs.sanitize,
+    }
+    if verb not in known:
+        complain(f"./dev has no verb {verb!r}\n\n{HELP}")
+        return 2
+    try:
+        return known[verb](rest)
+    except StepFailedError as error:
+        complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

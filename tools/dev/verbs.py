@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each verb of ./dev does, in steps. Each returns the process's exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from console import Plan, complain, show
+from environment import PYTHON, VENV, exclusive, gcs_server, set_up
+from linting import add_checks
+from machine import LINT_PACKAGES, ROOT, clean_environment, other_pythons
+from testing import SANITIZERS, Tests
+
+
+def _no_arguments(verb: str, arguments: Sequence[str]) -> None:
+    if arguments:
+        complain(f"./dev {verb} takes no arguments, and got: {' '.join(arguments)}")
+        sys.exit(2)
+
+
+def setup(arguments: Sequence[str]) -> int:
+    """Install what is missing, build the wheel, install it into .venv."""
+    _no_arguments("setup", arguments)
+    plan = Plan(exclusive)
+    set_up(plan)
+    plan.run()
+    return 0
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """Set up, then show the client at work."""
+    setup([])
+    env = clean_environment(VENV)
+    if any(word.split("=")[0] == "--address" for word in arguments):
+        # For a running cluster the person's own settings, its token among them, are wanted.
+        env |= {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+    # -I keeps the source tree, which is the current folder, off the module path.
+    return show([PYTHON, "-I", "-m", "gcs_cffi", "demo", *arguments], env=env)
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Set up, then run every test on every Python that is there."""
+    tests = Tests()
+    plan = Plan(exclusive)
+    set_up(plan)
+    lacking: list[int] = []
+    if not arguments:
+        tests.add_native(plan)
+    tests.add_python(plan, arguments)
+    if not arguments:
+        others, lacking = other_pythons()
+        for minor, python in others.items():
+            tests.add_other_python(plan, minor, python)
+    plan.run()
+    if lacking:
+        names = ", ".join(f"3.{minor}" for minor in lacking)
+        print(f"\nPythons left out, since they are not on this machine: {names}")
+    if arguments:
+        print("\nLeft out, since pytest arguments were given: the C++ and C tests, other Pythons")
+    return 0 if tests.summary() else 1
+
+
+def lint(arguments: Sequence[str]) -> int:
+    """Check formats, types, and the rules on sources, headers and symbols."""
+    _no_arguments("lint", arguments)
+    plan = Plan(exclusive)
+    set_up(plan, groups=["lint", "bench"], packages=LINT_PACKAGES)
+    plan.keep_going()
+    add_checks(plan)
+    plan.run()
+    return 0
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """Set up with the peers, then measure."""
+    plan = Plan(exclusive)
+    set_up(plan, groups=["bench"])
+    plan.run()
+    env = clean_environment(VENV)
+    env["GCS_CFFI_GCS_SERVER"] = str(gcs_server())
+    return show([PYTHON, "-I", ROOT / "bench" / "run.py", *arguments], env=env)
+
+
+def sanitize(arguments: Sequence[str]) -> int:
+    """Build and run the C++ and C tests under the sanitizers."""
+    kinds = list(arguments) or list(SANITIZERS)
+    unknown = [kind for kind in kinds if kind not in SANITIZERS]
+    if unknown:
+        complain(f"./dev sanitize knows {' and '.join(SANITIZERS)}, and not {unknown[0]}")
+        return 2
+    tests = Tests()
+    plan = Plan(exclusive)
+    set_up(plan)
+    for kind in kinds:
+        tests.add_sanitizer(plan, kind)
+    plan.run()
+    return 0 if tests.summary() else 1
