@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers, clients and event loops for the tests.
+
+Invariants:
+- Neither tests nor servers see the user's RAY_* variables or home, where a token may lie.
+- Every test that is async runs on each kind of event loop.
+- Tests of the shared server keep to namespaces of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvloop
+from helpers import Peer
+
+import gcs_cffi
+from gcs_cffi.testing import GcsServer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from gcs_cffi import GcsClient, sync
+
+
+class LoopWithoutReaders(asyncio.SelectorEventLoop):
+    """A loop that cannot watch descriptors, as Windows' cannot: it is woken by callback."""
+
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]
+        """Refuses."""
+        raise NotImplementedError
+
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.SelectorEventLoop,
+    "uvloop": uvloop.new_event_loop,
+    "callback": LoopWithoutReaders,
+}
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Has each async test run on each kind of loop."""
+    return LOOPS
+
+
+@pytest.fixture(params=LOOPS)
+def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Makes an event loop, for tests that run their loops themselves; one kind after the other."""
+    return LOOPS[request.param]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hide_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hides the user's Ray settings and home."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            patch.delenv(name)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(hide_user: None) -> Iterator[GcsServer]:
+    """A gcs_server that all tests share; nobody stops or pauses it."""
+    with GcsServer() as running:
+        yield running
+
+
+@pytest.fixture
+def own_server(hide_user: None) -> Iterator[GcsServer]:
+    """A gcs_server for one test, which may do to it what it likes."""
+    with GcsServer() as running:
+        yield running
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses."""
+    return f"test_{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def gcs(server: GcsServer) -> AsyncIterator[GcsClient]:
+    """A client of the shared server."""
+    async with gcs_cffi.connect(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def blocking_gcs(server: GcsServer) -> Iterator[sync.GcsClient]:
+    """A blocking client of the shared server."""
+    with gcs_cffi.sync.connect(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[[Callable[[socket.socket], None]], Peer]]:
+    """Starts peers that are no GCS."""
+    peers: list[Peer] = []
+
+    def start(serve: Callable[[socket.socket], None]) -> Peer:
+        peers.append(Peer(serve))
+        return peers[-1]
+
+    yield start
+    for each in peers:
+        each.close()

@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event loops: how they come and go, and what becomes of the calls in them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers import PATIENCE, descriptors_flat, finished, run_script, said_nothing, wait_until
+
+import gcs_cffi
+from gcs_cffi import _native, _reactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from gcs_cffi import GcsClient
+    from gcs_cffi.testing import GcsServer
+
+    NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+NOWHERE = "nowhere"
+
+
+def run(new_loop: NewLoop, main: Coroutine[Any, Any, None]) -> None:
+    """What asyncio.run() does, with a loop of the given kind."""
+    loop = new_loop()
+    try:
+        loop.run_until_complete(main)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+async def use(address: str) -> None:
+    async with gcs_cffi.connect(address) as gcs:
+        assert await gcs.kv.get("nothing", namespace=NOWHERE) is None
+
+
+def test_two_hundred_runs_in_a_row_leave_no_descriptor(
+    server: GcsServer, new_loop: NewLoop
+) -> None:
+    run(new_loop, use(server.address))
+    with descriptors_flat():
+        for _ in range(200):
+            run(new_loop, use(server.address))
+
+
+def test_asyncio_run_works_again_and_again(server: GcsServer) -> None:
+    asyncio.run(use(server.address))
+    with descriptors_flat():
+        for _ in range(200):
+            asyncio.run(use(server.address))
+
+
+def test_a_bare_close_of_the_loop_leaves_no_descriptor(
+    server: GcsServer, new_loop: NewLoop
+) -> None:
+    def use_and_close() -> None:
+        loop = new_loop()
+        loop.run_until_complete(use(server.address))
+        loop.close()
+
+    use_and_close()
+    # The last loop's queue goes when the next one makes its own, or a client closes.
+    with descriptors_flat(allowed=1):
+        for _ in range(50):
+            use_and_close()
+
+
+def test_a_closing_client_gives_up_what_closed_loops_left(server: GcsServer) -> None:
+    gcs = asyncio.run(_connected(server.address))
+    with descriptors_flat():
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(gcs.kv.get("nothing", namespace=NOWHERE))
+        loop.close()
+        asyncio.run(gcs.close())
+
+
+async def _connected(address: str) -> GcsClient:
+    return await gcs_cffi.connect(address)
+
+
+def test_a_bare_close_under_pending_calls_says_nothing_and_leaks_nothing(
+    own_server: GcsServer, new_loop: NewLoop, recwarn: pytest.WarningsRecorder
+) -> None:
+    gcs = asyncio.run(_connected(own_server.address))
+    own_server.pause()
+    problems: list[dict[str, Any]] = []
+    with descriptors_flat(allowed=1):
+        for _ in range(5):
+            loop = new_loop()
+            loop.set_exception_handler(lambda _, context: problems.append(context))
+            calls = [gcs.kv.get(f"key {n}", namespace=NOWHERE) for n in range(10)]
+            tasks = [loop.create_task(call) for call in calls]
+            loop.run_until_complete(asyncio.sleep(0.02))
+            assert not any(task.done() for task in tasks)
+            loop.close()
+            for task in tasks:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            del tasks, calls, loop
+            gc.collect()
+    own_server.resume()
+    asyncio.run(gcs.close())
+    assert problems == []
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_a_loop_that_is_dropped_goes_with_its_reactor(server: GcsServer) -> None:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use(server.address))
+    gone = weakref.ref(loop)
+    queue = _reactor.reactor_for(loop).queue
+    with pytest.warns(ResourceWarning, match="unclosed event loop"):
+        del loop
+        gc.collect()
+    assert gone() is None
+    assert queue.handle == 0
+
+
+async def test_a_loop_for_each_test_a(gcs: GcsClient) -> None:
+    assert await gcs.kv.get("nothing", namespace=NOWHERE) is None
+
+
+async def test_a_loop_for_each_test_b(gcs: GcsClient) -> None:
+    assert await gcs.kv.get("nothing", namespace=NOWHERE) is None
+
+
+def test_two_loops_in_two_threads_share_a_client(server: GcsServer, namespace: str) -> None:
+    gcs = asyncio.run(_connected(server.address))
+    start = threading.Barrier(2)
+    failures: list[BaseException] = []
+
+    async def many(name: str) -> None:
+        start.wait(PATIENCE)
+        for round_ in range(20):
+            keys = [f"{name} {round_} {number}" for number in range(50)]
+            await asyncio.gather(
+                *(gcs.kv.put(key, key.encode(), namespace=namespace) for key in keys)
+            )
+            values = await asyncio.gather(*(gcs.kv.get(key, namespace=namespace) for key in keys))
+            assert values == [key.encode() for key in keys]
+
+    def work(name: str) -> None:
+        try:
+            asyncio.run(many(name))
+        except BaseException as error:  # noqa: BLE001 (shown by the test's own thread)
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    asyncio.run(gcs.close())
+    assert failures == []
+
+
+async def test_a_flush_that_fails_fails_every_call_in_it_and_no_other(
+    gcs: GcsClient, namespace: str
+) -> None:
+    reactor = _reactor.reactor_for(asyncio.get_running_loop())
+    calls = [asyncio.ensure_future(gcs.kv.get(f"key {n}", namespace=namespace)) for n in range(10)]
+    await asyncio.sleep(0)
+    assert len(reactor.batch) == 10
+    # A record whose size cannot be makes the whole batch malformed.
+    reactor.batch[0] = b"\x07"
+    results = await finished(*calls)
+    assert [type(result) for result in results] == [gcs_cffi.InvalidRequestError] * 10
+    assert reactor.pending == {}
+    assert await gcs.kv.get("key", namespace=namespace) is None
+
+
+async def test_a_flush_that_cannot_be_made_fails_every_call_in_it(
+    gcs: GcsClient, namespace: str
+) -> None:
+    reactor = _reactor.reactor_for(asyncio.get_running_loop())
+    call = asyncio.ensure_future(gcs.kv.get("key", namespace=namespace))
+    await asyncio.sleep(0)
+    reactor.batch[0] = None  # type: ignore[assignment]
+    (result,) = await finished(call)
+    assert isinstance(result, gcs_cffi.GcsError)
+    assert "could not be handed" in str(result)
+    assert await gcs.kv.get("key", namespace=namespace) is None
+
+
+async def test_a_call_cancelled_before_the_flush_never_reaches_the_library(
+    gcs: GcsClient, namespace: str
+) -> None:
+    reactor = _reactor.reactor_for(asyncio.get_running_loop())
+    put = asyncio.ensure_future(gcs.kv.put("key", b"value", namespace=namespace))
+    await asyncio.sleep(0)
+    assert len(reactor.batch) == len(reactor.pending) == 1
+    put.cancel()
+    # Run the task here, before the flush that waits behind it.
+    with pytest.raises(asyncio.CancelledError):
+        await put
+    assert reactor.pending == {}
+    await asyncio.sleep(0.05)
+    assert await gcs.kv.get("key", namespace=namespace) is None
+
+
+async def test_a_cancelled_task_ends_at_once_and_cancels_the_rpc(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        own_server.pause()
+        tasks = [
+            asyncio.ensure_future(gcs.kv.get(f"key {n}", namespace=NOWHERE)) for n in range(100)
+        ]
+        await asyncio.sleep(0.1)
+        assert pending_in_library(gcs) == 100
+        began = time.monotonic()
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert time.monotonic() - began < 1
+        assert {type(result) for result in results} == {asyncio.CancelledError}
+        await asyncio.to_thread(
+            wait_until, lambda: pending_in_library(gcs) == 0, "the library has cancelled them"
+        )
+        assert _reactor.reactor_for(asyncio.get_running_loop()).pending == {}
+        own_server.resume()
+        assert await gcs.kv.get("key", namespace=NOWHERE) is None
+
+
+def pending_in_library(gcs: GcsClient) -> int:
+    import json
+
+    pending: int = json.loads(_native.client_stats(gcs._channel.handle))["pending"]
+    return pending
+
+
+async def test_a_timeout_around_a_call_cancels_it(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        own_server.pause()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(gcs.kv.get("key", namespace=NOWHERE), 0.1)
+        own_server.resume()
+
+
+async def test_a_cancellation_that_meets_the_reply_is_still_a_cancellation(
+    gcs: GcsClient, namespace: str
+) -> None:
+    await gcs.kv.put("key", b"value", namespace=namespace)
+    for delay in range(40):
+        task = asyncio.ensure_future(gcs.kv.get("key", namespace=namespace))
+        await asyncio.sleep(delay * 2e-5)
+        was_done = task.done()
+        task.cancel()
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+        assert result == b"value" if was_done else isinstance(result, asyncio.CancelledError)
+    assert _reactor.reactor_for(asyncio.get_running_loop()).pending == {}
+
+
+async def test_a_coroutine_that_is_thrown_away_takes_its_call_back(
+    own_server: GcsServer,
+) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        own_server.pause()
+        call = gcs.kv.get("key", namespace=NOWHERE)
+        call.send(None)
+        await asyncio.sleep(0.05)
+        assert pending_in_library(gcs) == 1
+        call.close()
+        assert _reactor.reactor_for(asyncio.get_running_loop()).pending == {}
+        await asyncio.to_thread(
+            wait_until, lambda: pending_in_library(gcs) == 0, "the library has cancelled it"
+        )
+        own_server.resume()
+
+
+def test_nothing_of_the_first_callers_context_lives_on(
+    server: GcsServer, new_loop: NewLoop
+) -> None:
+    class Value:
+        pass
+
+    variable: contextvars.ContextVar[Value | None] = contextvars.ContextVar("v", default=None)
+    gone: list[weakref.ref[Value]] = []
+
+    async def first(gcs: GcsClient) -> None:
+        value = Value()
+        gone.append(weakref.ref(value))
+        variable.set(value)
+        await gcs.kv.get("nothing", namespace=NOWHERE)
+
+    async def main() -> None:
+        async with gcs_cffi.connect(server.address) as gcs:
+            await asyncio.ensure_future(first(gcs))
+            for _ in range(3):
+                await gcs.kv.get("nothing", namespace=NOWHERE)
+            gc.collect()
+            assert gone[0]() is None
+            assert variable.get() is None
+
+    def connected_within_a_context() -> None:
+        # The reactor itself is made by the first call of the loop, too.
+        async def with_value() -> None:
+            value = Value()
+            gone.append(weakref.ref(value))
+            variable.set(value)
+            await use(server.address)
+
+        async def outer() -> None:
+            await asyncio.ensure_future(with_value())
+            gc.collect()
+            assert gone[-1]() is None
+
+        run(new_loop, outer())
+
+    run(new_loop, main())
+    connected_within_a_context()
+
+
+async def test_calls_of_one_iteration_leave_in_one_batch(
+    gcs: GcsClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    submit = _native.Queue.submit
+
+    def counting(queue: _native.Queue, batch: bytes) -> int:
+        batches.append(len(batch))
+        return submit(queue, batch)
+
+    monkeypatch.setattr(_native.Queue, "submit", counting)
+    await asyncio.gather(*(gcs.kv.get(f"key {n}", namespace=namespace) for n in range(200)))
+    assert len(batches) == 1
+
+
+async def test_a_full_queue_is_drained_in_turns(gcs: GcsClient, namespace: str) -> None:
+    count = 6000  # more than the drains of one wake-up take
+    await gcs.kv.put("key", b"value", namespace=namespace)
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.ensure_future(tick())
+    calls = [asyncio.ensure_future(gcs.kv.get("key", namespace=namespace)) for _ in range(count)]
+    await asyncio.sleep(0)
+    time.sleep(1)  # noqa: ASYNC251 (the replies pile up meanwhile)
+    values = await asyncio.gather(*calls)
+    ticking.cancel()
+    assert values == [b"value"] * count
+    assert ticks > 1
+
+
+async def test_a_loop_that_shuts_down_lets_cleaning_generators_make_calls(
+    server: GcsServer, namespace: str
+) -> None:
+    gcs = await gcs_cffi.connect(server.address)
+
+    async def generator() -> Any:
+        try:
+            yield
+        finally:
+            await gcs.kv.put("cleaned", b"", namespace=namespace)
+
+    loop = asyncio.get_running_loop()
+    pending = generator()
+    await pending.__anext__()
+    await loop.shutdown_asyncgens()
+    assert await gcs.kv.exists("cleaned", namespace=namespace)
+    await gcs.close()
+
+
+def test_exit_with_calls_pending_says_nothing(own_server: GcsServer, new_loop: NewLoop) -> None:
+    own_server.pause()
+    script = f"""
+import asyncio, sys
+import gcs_cffi, uvloop
+class LoopWithoutReaders(asyncio.SelectorEventLoop):
+    def add_reader(self, fd, callback, *args):
+        raise NotImplementedError
+kinds = {{"SelectorEventLoop": asyncio.SelectorEventLoop, "new_event_loop": uvloop.new_event_loop,
+          "LoopWithoutReaders": LoopWithoutReaders}}
+loop = kinds["{new_loop.__name__}"]()
+async def main():
+    gcs = await gcs_cffi.connect(sys.argv[1])
+    return gcs, [gcs.kv.get(f"key {{n}}", namespace="x") for n in range(100)]
+"""
+    own_server.resume()
+    for ending in (
+        # Waiting coroutines that nobody ever runs on, at the end of the interpreter.
+        """
+gcs, calls = loop.run_until_complete(main())
+async def start():
+    for call in calls:
+        call.send(None)
+    await asyncio.sleep(0.05)
+loop.run_until_complete(start())
+""",
+        # An exit from within the loop.
+        """
+async def leave():
+    gcs, calls = await main()
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    await asyncio.sleep(0)
+    sys.exit(0)
+loop.run_until_complete(leave())
+""",
+        # Closed under the calls.
+        """
+gcs, calls = loop.run_until_complete(main())
+async def start():
+    for call in calls:
+        call.send(None)
+loop.run_until_complete(start())
+loop.close()
+""",
+    ):
+        began = time.monotonic()
+        done = run_script(script + ending, own_server.address)
+        # What asyncio itself says about its own tasks and loops is not ours.
+        ours = [
+            line
+            for line in done.stderr.splitlines()
+            if "gcs_cffi" in line and "Task was destroyed" not in line and "task: <Task" not in line
+        ]
+        assert (done.returncode, done.stdout, ours) == (0, "", [])
+        assert time.monotonic() - began < PATIENCE
+
+
+def test_finalizers_may_run_on_the_librarys_thread(server: GcsServer) -> None:
+    script = """
+import asyncio, gc, sys, threading, warnings
+import gcs_cffi
+from gcs_cffi import _reactor
+warnings.simplefilter("ignore")
+class LoopWithoutReaders(asyncio.SelectorEventLoop):
+    def add_reader(self, fd, callback, *args):
+        raise NotImplementedError
+seen = set()
+wake = _reactor.Reactor._wake
+def waking(reactor):
+    seen.add(threading.current_thread() is threading.main_thread())
+    doomed.clear()      # the last reference to a client, in a cycle of its own
+    gc.collect()
+    wake(reactor)
+_reactor.Reactor._wake = waking
+doomed = []
+class Cycle:
+    pass
+async def main():
+    async with gcs_cffi.connect(sys.argv[1]) as gcs:
+        for _ in range(20):
+            cycle = Cycle()
+            cycle.self, cycle.client = cycle, await gcs_cffi.connect(sys.argv[1])
+            doomed.append(cycle)
+            del cycle
+            assert await gcs.kv.get("nothing", namespace="nowhere") is None
+loop = LoopWithoutReaders()
+loop.run_until_complete(main())
+loop.close()
+assert seen == {False}, seen
+"""
+    assert said_nothing(run_script(script, server.address))
