@@ -6,20 +6,21 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
-_BUSY_LOAD = 0.5
+_TICKS = os.sysconf("SC_CLK_TCK")
+_QUIET_SHARE = 0.1
 
 
 def describe_machine() -> dict[str, object]:
-    """Processor, cores, kernel, Python, and how busy the machine is before the run."""
+    """Processor, cores, kernel and Python."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "load_before": round(os.getloadavg()[0], 2),
     }
 
 
@@ -35,17 +36,53 @@ def machine_lines(
     cores = machine["cores"]
     hardware = f"{machine['cpu']}, {cores} core{'' if cores == 1 else 's'}"
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
-    lines = [
+    return [
         f"machine   {hardware}, {machine['kernel']}, {machine['python']}",
         f"versions  {packages}; gcs_server of Ray {server_version}, in memory, on this machine",
     ]
-    load = machine["load_before"]
-    if isinstance(load, float) and load > _BUSY_LOAD:
-        lines.append(
-            f"note      the machine was busy before the run (load {load}): trust the ratios, "
-            "and them no further than their spread"
-        )
-    return lines
+
+
+class OtherProcesses:
+    """How much of the machine's processors others take from now on, its hypervisor among them.
+
+    Args:
+        own: the ids of the processes that are not others; they live until `share` is called.
+    """
+
+    def __init__(self, own: list[int]) -> None:
+        self._own = own
+        self._began = time.monotonic()
+        self._taken = self._taken_by_others()
+
+    def share(self) -> float:
+        """What they have taken since, from 0 to 1, where 1 is every core all the time."""
+        taken = self._taken_by_others() - self._taken
+        capacity = (time.monotonic() - self._began) * (os.cpu_count() or 1)
+        return min(1.0, max(0.0, taken / capacity))
+
+    def _taken_by_others(self) -> float:
+        return _machine_seconds() - sum(_process_seconds(pid) for pid in self._own)
+
+
+def share_lines(share: float) -> list[str]:
+    """What a reader has to know of it."""
+    text = f"Other processes took {share:.0%} of this machine's processors meanwhile"
+    if share <= _QUIET_SHARE:
+        return [f"{text}."]
+    return [f"{text.upper()}: RATIOS AND TARGETS ARE NOT TO BE RELIED ON."]
+
+
+def _machine_seconds() -> float:
+    """CPU time of all processors since boot, in use or taken by the hypervisor."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(one) for one in fields[:8])
+    return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def _process_seconds(pid: int) -> float:
+    """CPU time of one process, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _cpu_model() -> str:

@@ -112,7 +112,7 @@ def table(scenario: Scenario, results: list[LevelResult]) -> list[str]:
     head = ["in flight", "client", "calls/s", "p50 ms", "p99 ms", "CPU us/call"]
     compared = any(BASELINE in result.rounds for result in results)
     if compared:
-        head += ["calls/s, x baseline", "CPU, 1/n of baseline"]
+        head += ["calls/s ratio", "CPU ratio"]
     rows: list[list[str] | None] = []
     for result in results:
         rows.append(None)

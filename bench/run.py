@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,7 +29,7 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # which -I has left out
 
 from contenders import BASELINE, CONTENDERS, OPTIONAL
-from machine import describe_machine, machine_lines, versions_of
+from machine import OtherProcesses, describe_machine, machine_lines, share_lines, versions_of
 from report import LevelResult, table
 from scenarios import SCENARIOS, Scenario
 from worker_process import BenchError, WorkerProcess
@@ -153,7 +154,12 @@ def _run(scenarios: list[Scenario], names: list[str], plan: Plan, kind: str) -> 
             home = server.folder / "home-of-clients"
             home.mkdir()
             try:
-                results = _measure_all(scenarios, names, plan, server.address, home)
+                with _workers(names, server.address, home) as workers:
+                    others = OtherProcesses(
+                        [os.getpid(), server.pid, *(worker.pid for worker in workers.values())]
+                    )
+                    results = {one.name: _measure(one, workers, plan) for one in scenarios}
+                    share = others.share()
             except BenchError as error:
                 if server.running:
                     raise
@@ -165,6 +171,7 @@ def _run(scenarios: list[Scenario], names: list[str], plan: Plan, kind: str) -> 
         "started": started.isoformat(timespec="seconds"),
         "kind": kind,
         "machine": machine,
+        "share_of_other_processes": share,
         "versions": versions | {"gcs_server": server.version},
         "plan": vars(plan),
         "baseline": BASELINE if BASELINE in names else None,
@@ -180,24 +187,20 @@ def _run(scenarios: list[Scenario], names: list[str], plan: Plan, kind: str) -> 
     _RESULTS.mkdir(exist_ok=True)
     path = _RESULTS / f"{started:%Y%m%d-%H%M%S}-{kind}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\nwritten to {path}")
+    print("\n" + "\n".join(share_lines(share)))
+    print(f"written to {path}")
 
 
-def _measure_all(
-    scenarios: list[Scenario], names: list[str], plan: Plan, address: str, home: Path
-) -> dict[str, list[LevelResult]]:
-    """All scenarios, each with its table as soon as it is measured."""
-    results = {}
+@contextmanager
+def _workers(names: list[str], address: str, home: Path) -> Iterator[dict[str, WorkerProcess]]:
+    """A connected worker for each contender; they have to end well if all else went well."""
     with ExitStack() as stack:
         workers = {name: stack.enter_context(WorkerProcess(name, home)) for name in names}
         for worker in workers.values():
             worker.ask("connect", address=address)
-        for scenario in scenarios:
-            results[scenario.name] = _measure(scenario, workers, plan)
-            print("\n" + "\n".join(table(scenario, results[scenario.name])), flush=True)
+        yield workers
         for worker in workers.values():
             worker.end()
-    return results
 
 
 def _plan_lines(plan: Plan, names: list[str]) -> list[str]:
@@ -206,14 +209,14 @@ def _plan_lines(plan: Plan, names: list[str]) -> list[str]:
         "CPU       of all threads of the client, what measures included (under 1 us per call)",
     ]
     if BASELINE in names:
-        lines.append(f"baseline  {CONTENDERS[BASELINE].title}; a ratio is that of one round")
+        lines.append(f"baseline  {CONTENDERS[BASELINE].title}; ratios are formed inside each round")
     return lines
 
 
 def _measure(
     scenario: Scenario, workers: dict[str, WorkerProcess], plan: Plan
 ) -> list[LevelResult]:
-    """All rounds of one scenario."""
+    """All rounds of one scenario, and its table."""
     names = list(workers)
     results = [LevelResult(level, names) for level in scenario.levels]
     for worker in workers.values():
@@ -235,6 +238,7 @@ def _measure(
     _progress(f"{scenario.title}: {plan.rounds} rounds", began)
     if sys.stderr.isatty():
         print(file=sys.stderr)
+    print("\n" + "\n".join(table(scenario, results)), flush=True)
     return results
 
 

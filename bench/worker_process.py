@@ -66,6 +66,11 @@ class WorkerProcess:
             start_new_session=True,
         )
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def ask(self, do: str, *, timeout: float = 60.0, **arguments: object) -> Any:
         """Gives a command, and returns the answer.
 
