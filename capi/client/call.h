@@ -62,7 +62,10 @@ class Call final : public Event, public transport::UnaryCall {
   // Where it stands; the I/O thread's.
   enum class Place : std::uint8_t { kNew, kWaiting, kInFlight, kEnded };
   Place place = Place::kNew;
-  std::uint8_t attempts = 0;
+  std::uint8_t may_have_run = 0;  // sendings that ended without an answer and may have run
+  std::uint8_t rejections = 0;    // answers that said that the cluster or the token is another one
+  bool refused = false;           // a sending ended that never ran
+  std::uint32_t token_version = 0;  // of the token that it was sent with
   bool internal = false;  // the client's own: not in the table, ends at the client
   Link* link = nullptr;
   std::size_t heap_index = 0;

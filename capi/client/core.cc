@@ -73,15 +73,18 @@ void Core::accept_one(std::unique_ptr<Call> call) noexcept {
     return;
   }
   Call& accepted = *call;
+  const bool id_in_use = table_.find(accepted.id) != nullptr;
   table_.insert(std::move(call));
-  if (refuse(accepted)) return;
+  if (refuse(accepted, id_in_use)) return;
   if (accepted.deadline != transport::kNever) deadlines_.insert(accepted);
   wait(accepted);
 }
 
 // Ends what need not be tried.
-bool Core::refuse(Call& call) noexcept {
-  if (call.deadline <= now_) {
+bool Core::refuse(Call& call, bool id_in_use) noexcept {
+  if (id_in_use) {
+    fail(call, Status::kInvalidArgument, kFlagLocal, "the id " + std::to_string(call.id) + " is in use already");
+  } else if (call.deadline <= now_) {
     expire_one(call);
   } else if (!cluster_changed_.empty()) {
     fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
@@ -89,8 +92,6 @@ bool Core::refuse(Call& call) noexcept {
     fail(call, Status::kLimit, kFlagLocal,
          "the request has " + std::to_string(call.message.size()) + " bytes, and the client's max_send_message is " +
              std::to_string(options_.max_send_message));
-  } else if (table_.find(call.id) != &call) {
-    fail(call, Status::kInvalidArgument, kFlagLocal, "the id " + std::to_string(call.id) + " is in use already");
   } else {
     return false;
   }
@@ -133,15 +134,16 @@ void Core::pump() noexcept {
 
 void Core::start(Call& call) noexcept {
   call.place = Call::Place::kInFlight;
-  ++call.attempts;
+  call.token_version = token_version_;
   current_->start(call);
 }
 
 void Core::cancel(std::uint64_t id) noexcept {
   Call* call = table_.find(id);
   if (call == nullptr) return;
-  const std::uint32_t maybe = call->place == Call::Place::kInFlight ? kFlagMaybeExecuted : 0;
-  if (call->place == Call::Place::kInFlight) call->link->cancel(*call);
+  const bool in_flight = call->place == Call::Place::kInFlight;
+  const std::uint32_t maybe = in_flight || call->may_have_run > 0 ? kFlagMaybeExecuted : 0;
+  if (in_flight) call->link->cancel(*call);
   // No text: a call that was cancelled needs no explanation, and there may be very many.
   call->status = Status::kCancelled;
   call->flags = kFlagLocal | maybe;
@@ -178,7 +180,8 @@ void Core::expire_one(Call& call) noexcept {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout, "a timeout of 0 has expired at once; nothing was sent");
   } else {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
-         "the call was not sent" + within + ": " + (current_ && current_->phase() == Link::Phase::kReady
+         (call.may_have_run > 0 ? "the call was lost, and not sent again" : "the call was not sent") + within + ": " +
+             (current_ && current_->phase() == Link::Phase::kReady
                                                        ? "other calls were before it"
                                                        : no_connection_text()));
   }
@@ -192,6 +195,7 @@ std::string Core::no_connection_text() const {
 }
 
 void Core::fail(Call& call, Status status, std::uint32_t flags, std::string message) noexcept {
+  if (call.may_have_run > 0) flags |= kFlagMaybeExecuted;
   call.fail(status, flags, std::move(message), address_text_);
   end(call);
 }
@@ -238,6 +242,8 @@ void Core::close() noexcept {
 void Core::end_pass() noexcept {
   if (current_) current_->flush();
   for (const auto& link : draining_) link->flush();
+  if (current_) count_bytes(*current_);
+  for (const auto& link : draining_) count_bytes(*link);
   if (!closed_) {
     transport::TimePoint next = deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
     if (current_ && current_->identity_deadline < next) next = current_->identity_deadline;

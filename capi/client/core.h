@@ -7,8 +7,8 @@
 // - A call that ends leaves the table, the heap and its place at once, and is delivered at the end of the pass, when nothing
 //   of this object is on the stack but end_pass().
 // - The deadline of a call is set once and never restarts, however often the call is sent.
-// - A call is sent again only if it never ran, or if running twice does no harm (a read-only method, or Retry::kAlways), and then
-//   at most twice: what kills a server must not kill it for ever.
+// - A call is sent again if it never ran. What may have run is sent again only if running twice does no harm (a read-only method,
+//   or Retry::kAlways), and at most twice: what kills a server must not kill it for ever.
 //
 // A pass is what one wake-up does: begin_pass(), any number of other functions, end_pass().
 //
@@ -68,7 +68,7 @@ class Core final : private Link::Owner {
 
   // Calls (core.cc).
   void accept_one(std::unique_ptr<Call> call) noexcept;
-  bool refuse(Call& call) noexcept;
+  bool refuse(Call& call, bool id_in_use) noexcept;
   void wait(Call& call) noexcept;
   void pump() noexcept;
   void start(Call& call) noexcept;
@@ -88,6 +88,7 @@ class Core final : private Link::Owner {
   void settle_refusal(Link& link, Call& call, Call* before) noexcept;
   void settle_lost(Call& call, Call* before) noexcept;
   bool may_send_again(const Call& call) const noexcept;
+  bool has_newer_token(const Call& call) noexcept;
   void send_again(Call& call, Call* before) noexcept;
 
   // The connection and the cluster's identity (core_connection.cc).
@@ -103,7 +104,7 @@ class Core final : private Link::Owner {
   void identified_as(Link& link, const std::string& cluster_id) noexcept;
   void become_ready(Link& link) noexcept;
   void set_state(State state, const std::string& why) noexcept;
-  void count_bytes(const Link& link) noexcept;
+  void count_bytes(Link& link) noexcept;
   std::vector<transport::Header> metadata(bool with_cluster_id) const;
   std::string no_connection_text() const;
 
@@ -113,6 +114,7 @@ class Core final : private Link::Owner {
   const transport::Address& address_;
   const std::string address_text_;
   Credentials credentials_;
+  std::uint32_t token_version_ = 0;
   ClientStatus& status_;
   const std::uint64_t event_id_;
   transport::ConnectionOptions connection_options_;
@@ -131,6 +133,7 @@ class Core final : private Link::Owner {
   bool ever_ready_ = false;
   bool closed_ = false;
   transport::TimePoint paused_until_ = 0;
+  bool pause_counted_ = false;  // a burst of refused streams is one failure
   std::string cluster_id_;      // known: given, or learned
   std::string cluster_changed_;  // not empty: every call fails with this text
   std::string last_failure_;

@@ -80,6 +80,7 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
     }
   } else if (result.code == StatusCode::kUnauthenticated) {
     if (credentials_.reload()) {
+      ++token_version_;
       ask_identity(link);
     } else {
       give_up_link(Status{static_cast<std::int32_t>(StatusCode::kUnauthenticated)}, kFlagAuth,
@@ -103,7 +104,12 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
     if (options_.on_cluster_change == OnClusterChange::kError) {
       cluster_changed_ = change + ". Make a new client, or let on_cluster_change be \"adopt\"";
       count_bytes(link);
-      current_.reset();
+      const std::unique_ptr<Link> gone = std::move(current_);
+      table_.for_each([&](Call& call) {
+        if (call.link != gone.get()) return;
+        gone->cancel(call);
+        fail(call, Status::kClusterChanged, kFlagLocal | kFlagMaybeExecuted, cluster_changed_);
+      });
       set_state(State::kLost, cluster_changed_);
       fail_waiting(Status::kClusterChanged, kFlagLocal, cluster_changed_, false);
       return;
@@ -204,9 +210,11 @@ void Core::set_state(State state, const std::string& why) noexcept {
   add_event(EventKind::kState, static_cast<std::int64_t>(state), why);
 }
 
-void Core::count_bytes(const Link& link) noexcept {
-  status_.bytes_sent.add(link.connection().bytes_sent());
-  status_.bytes_received.add(link.connection().bytes_received());
+void Core::count_bytes(Link& link) noexcept {
+  const std::uint64_t sent = link.connection().bytes_sent();
+  const std::uint64_t received = link.connection().bytes_received();
+  status_.bytes_sent.add(sent - std::exchange(link.counted_sent, sent));
+  status_.bytes_received.add(received - std::exchange(link.counted_received, received));
 }
 
 std::vector<transport::Header> Core::metadata(bool with_cluster_id) const {

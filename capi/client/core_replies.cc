@@ -16,7 +16,12 @@ using transport::Fate;
 using transport::Origin;
 using transport::StatusCode;
 
-constexpr std::uint8_t kMostAttempts = 3;
+// How often a call is sent again that may have run, and one that was rejected for its cluster or its token.
+constexpr std::uint8_t kMostRepeats = 2;
+
+std::uint32_t maybe_executed(const CallResult& result) noexcept {
+  return result.fate == Fate::kNeverRan ? 0 : kFlagMaybeExecuted;
+}
 
 bool is_kv(EventKind kind) noexcept { return kind >= EventKind::kKvGet && kind <= EventKind::kKvKeys; }
 
@@ -37,11 +42,14 @@ void Core::link_calls_ended(Link& link, transport::UnaryCall* first) noexcept {
   begin_pass();
   // Calls that are sent again go before those that wait, in their old order.
   Call* const before = waiting_.front();
+  pause_counted_ = false;
   while (first != nullptr) {
     Call& call = static_cast<Call&>(*first);
     first = std::exchange(call.next, nullptr);
     settle(link, call, before);
   }
+  // A draining connection may give calls back when there is no other.
+  if (!waiting_.empty()) want_connection();
   pump();
   end_pass();
 }
@@ -67,7 +75,7 @@ void Core::settle(Link& link, Call& call, Call* before) noexcept {
         return;
       }
       fail(call, result.code == StatusCode::kResourceExhausted ? Status::kLimit : Status::kInternal,
-           kFlagLocal | kFlagMaybeExecuted, result.message);
+           kFlagLocal | maybe_executed(result), result.message);
       return;
   }
 }
@@ -92,8 +100,9 @@ void Core::succeed(Call& call) noexcept {
 
 void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
   const CallResult& result = call.result;
-  if (is_wrong_cluster(result) && call.attempts < kMostAttempts) {
+  if (is_wrong_cluster(result) && call.rejections < kMostRepeats) {
     // Refused before it was looked at.
+    ++call.rejections;
     send_again(call, before);
     if (&link == current_.get() && link.phase() == Link::Phase::kReady) ask_identity(link);
     return;
@@ -103,8 +112,8 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
   switch (result.code) {
     case StatusCode::kUnauthenticated:
       if (is_wrong_cluster(result)) break;
-      if (call.attempts < kMostAttempts && credentials_.reload()) {
-        if (&link == current_.get() && link.phase() == Link::Phase::kReady) link.become_ready(metadata(true));
+      if (call.rejections < kMostRepeats && has_newer_token(call)) {
+        ++call.rejections;
         send_again(call, before);
         return;
       }
@@ -113,21 +122,32 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       break;
     case StatusCode::kUnavailable:
       if (may_send_again(call)) {
+        ++call.may_have_run;
         send_again(call, before);
         return;
       }
-      flags = kFlagRetryable | kFlagMaybeExecuted;
+      flags = kFlagRetryable | maybe_executed(result);
       break;
     case StatusCode::kDeadlineExceeded:
-      flags = kFlagTimeout | kFlagMaybeExecuted;
+      flags = kFlagTimeout | maybe_executed(result);
       break;
     case StatusCode::kUnimplemented:
       if (message.empty()) message = "the server has no such method";
       break;
     default:
-      flags = kFlagMaybeExecuted;
+      flags = maybe_executed(result);
   }
   fail(call, grpc_status(static_cast<std::int32_t>(result.code)), flags, std::move(message));
+}
+
+// Whether another token is known than the one that the call was sent with; looks for one. Of many calls that were sent with the
+// old one, the first finds the new.
+bool Core::has_newer_token(const Call& call) noexcept {
+  if (call.token_version != token_version_) return true;
+  if (!credentials_.reload()) return false;
+  ++token_version_;
+  if (current_ && current_->phase() == Link::Phase::kReady) current_->become_ready(metadata(true));
+  return true;
 }
 
 // The call ended without an answer.
@@ -136,12 +156,16 @@ void Core::settle_lost(Call& call, Call* before) noexcept {
   const bool never_ran = result.fate == Fate::kNeverRan;
   if (never_ran) {
     // At once the first time; a server that keeps refusing streams is left alone for a while.
-    if (result.origin == Origin::kPeer && call.attempts > 1) paused_until_ = now_ + back_off_.next();
+    if (result.origin == Origin::kPeer && std::exchange(call.refused, true) && !pause_counted_ && paused_until_ <= now_) {
+      pause_counted_ = true;
+      paused_until_ = now_ + back_off_.next();
+    }
     send_again(call, before);
     return;
   }
   const bool unavailable = result.origin == Origin::kConnectionLost || result.code == StatusCode::kUnavailable;
   if (unavailable && may_send_again(call)) {
+    ++call.may_have_run;
     send_again(call, before);
     return;
   }
@@ -151,7 +175,7 @@ void Core::settle_lost(Call& call, Call* before) noexcept {
 }
 
 bool Core::may_send_again(const Call& call) const noexcept {
-  if (call.attempts >= kMostAttempts || call.retry == Retry::kNever) return false;
+  if (call.may_have_run >= kMostRepeats || call.retry == Retry::kNever) return false;
   return call.retry == Retry::kAlways || (call.known != nullptr && call.known->read_only);
 }
 
@@ -161,6 +185,10 @@ void Core::send_again(Call& call, Call* before) noexcept {
   std::string reason = std::move(call.result.message);
   call.result = {};
   call.link = nullptr;
+  if (!cluster_changed_.empty()) {
+    fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
+    return;
+  }
   const bool connected = current_ && current_->phase() != Link::Phase::kConnecting;
   if (!connected && !waits_for_ready(call)) {
     fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, std::move(reason));

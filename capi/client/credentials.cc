@@ -56,6 +56,7 @@ Refusal Credentials::find(std::string* token) {
   looked_ = "RAY_AUTH_TOKEN is not set";
   if (const std::string path = environment("RAY_AUTH_TOKEN_PATH"); !path.empty()) {
     if (const int error = read_first_line(path, token); error != 0) {
+      looked_ += ", " + path + " (RAY_AUTH_TOKEN_PATH) cannot be read";
       return {Status::kInvalidArgument, kFlagLocal | kFlagAuth,
               "the token file " + path + ", which RAY_AUTH_TOKEN_PATH names, cannot be read: " + std::strerror(error)};
     }

@@ -66,8 +66,14 @@ std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_
   auto client = std::make_shared<GcsClient>(Private{}, std::move(options), std::move(address), std::move(runtime));
   client->core_ = std::make_unique<Core>(client->runtime_->loop(), client->runtime_->connector(), client->options_,
                                          client->address_, std::move(credentials), client->status_, event_id);
-  Runtime::add_client(client);
+  // Before others know of it: they may close it at once.
   client->alive_ = client;
+  try {
+    Runtime::add_client(client);
+  } catch (...) {
+    client->alive_.reset();
+    throw;
+  }
   return client;
 }
 

@@ -27,6 +27,7 @@ constexpr std::uint32_t kEntryKey = 1;
 constexpr std::uint32_t kEntryValue = 2;
 
 constexpr std::int32_t kRayNotFound = 17;
+constexpr std::string_view kNamespaceStem = "@namespace_";
 
 using Writer = protozero::basic_pbf_writer<protozero::fixed_size_buffer_adaptor>;
 
@@ -50,7 +51,7 @@ Made refuse(std::string message) {
 }
 
 bool reaches_into_namespaces(Bytes name_space, Bytes key) noexcept {
-  return name_space.empty() && text(key).starts_with("@namespace_");
+  return name_space.empty() && text(key).starts_with(kNamespaceStem);
 }
 
 Made refuse_reserved_key() {
@@ -75,10 +76,14 @@ Made key_request(EventKind kind, std::uint32_t id, Bytes name_space, Bytes key, 
 
 Made prefix_request(EventKind kind, std::uint32_t id, Bytes name_space, Bytes prefix, bool all_namespaces,
                     std::uint32_t flag) {
-  if (name_space.empty() && prefix.empty() && !all_namespaces) {
+  // Ray keeps the key "k" of a namespace "n" as "@namespace_n:k".
+  if (name_space.empty() && !all_namespaces && kNamespaceStem.starts_with(text(prefix))) {
     return refuse(
-        "an empty prefix without a namespace means the keys of all namespaces, Ray's own included; "
-        "pass a namespace or a prefix, or ask for all namespaces explicitly");
+        prefix.empty()
+            ? "an empty prefix without a namespace means the keys of all namespaces, Ray's own included; "
+              "pass a namespace or a prefix, or ask for all namespaces explicitly"
+            : "a prefix that \"@namespace_\" begins with, without a namespace, means the keys of all namespaces, Ray's own "
+              "included; pass a namespace or a longer prefix, or ask for all namespaces explicitly");
   }
   return key_request(kind, id, name_space, prefix, flag);
 }
@@ -122,7 +127,7 @@ Result read(Call& call) {
       } else {
         result.bytes = {reinterpret_cast<const std::uint8_t*>(view.data()), view.size()};
       }
-    } else if (reader.tag() == kReplyResult && reader.wire_type() == protozero::pbf_wire_type::varint) {
+    } else if (reader.tag() == kReplyResult && reader.wire_type() == protozero::pbf_wire_type::varint && !counts_entries) {
       result.number = reader.get_int64();
     } else {
       reader.skip();

@@ -67,6 +67,9 @@ class Link final : public transport::Connection::Observer {
   const transport::Connection& connection() const noexcept { return *connection_; }
   // When the connection was begun and identified too slowly, this is the moment to give it up.
   transport::TimePoint identity_deadline = transport::kNever;
+  // What the owner has counted of the connection's bytes.
+  std::uint64_t counted_sent = 0;
+  std::uint64_t counted_received = 0;
 
   void on_ready() noexcept override;
   void on_capacity() noexcept override;

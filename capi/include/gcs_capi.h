@@ -451,9 +451,9 @@ enum { GCS_PACKED_ARENA_MIN = 65536 };
 
 /* Takes events in packed form. `arena` has at least GCS_PACKED_ARENA_MIN bytes. The bytes of an event are: the body; the entries
  * of GCS_EVENT_KV_KEYS, each as uint32_t size and bytes, and of _KV_MULTI_GET, each as two uint32_t sizes, key and value;
- * of a failure, and of a state, closed or log event, method, address and message, each ended by a NUL, and the details;
- * a long message is cut so that they have 16 KiB at most. Bodies and entries above 16 KiB come as a buffer. `timeout` is waited for the first event
- * as gcs_queue_wait() does, with its statuses; 0 does not wait and gives GCS_OK and a count of 0. */
+ * of a failure, and of a state, closed or log event, method, address and message, each ended by a NUL, and the details; a
+ * long message is cut so that they have 16 KiB at most. Bodies and entries above 16 KiB come as a buffer. `timeout` is
+ * waited for the first event as gcs_queue_wait() does, with its statuses; 0 does not wait and gives GCS_OK and a count of 0. */
 GCS_API gcs_status gcs_queue_drain_packed(gcs_queue queue, int64_t timeout, gcs_packed_event *events, size_t capacity,
                                           void *arena, size_t arena_size, gcs_packed_drain *out_drain);
 

@@ -58,9 +58,12 @@ void CompletionQueue::dispose() noexcept {
 void CompletionQueue::deliver(EventList events) {
   if (events.empty()) return;
   bool wake = false;
+  EventList refused;
   {
     const std::lock_guard lock(mutex_);
-    if (!closed_) {
+    if (closed_) {
+      refused = std::move(events);
+    } else {
       events_.splice_back(std::move(events));
       if (!signalled_) {
         signal();
@@ -72,7 +75,7 @@ void CompletionQueue::deliver(EventList events) {
     const CallbackScope scope;
     wake_(wake_user_);
   }
-  discard(std::move(events));
+  discard(std::move(refused));
 }
 
 void CompletionQueue::deliver_one(std::unique_ptr<Event> event) {

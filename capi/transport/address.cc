@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Parsing of addresses. A reason never repeats the text it refuses: whoever calls knows it, and it may hold a secret.
+// Parsing of addresses. A reason never repeats the text it refuses: whoever calls knows it, and it
+// may hold a secret.
 #include "transport/address.h"
 
 #include <arpa/inet.h>
@@ -14,7 +15,9 @@ namespace {
 constexpr std::size_t kMaxHost = 253;
 constexpr std::size_t kMaxLabel = 63;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 bool is_name_character(char c) {
   return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
@@ -95,7 +98,8 @@ std::optional<Address> Address::parse(std::string_view text, std::string* error)
   std::string_view rest;
   if (text.front() == '[') {
     const std::size_t end = text.find(']');
-    if (end == std::string_view::npos) return refuse("the bracket is not closed; write [IPv6]:port");
+    if (end == std::string_view::npos)
+      return refuse("the bracket is not closed; write [IPv6]:port");
     address.host = text.substr(1, end - 1);
     rest = text.substr(end + 1);
     if (!is_ipv6(address.host)) return refuse("what stands in brackets is no IPv6 address");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parts of standalone Asio that the transport uses, with the executor spelled out: the type-erased default costs
-// an allocation or a virtual call per operation.
+// The parts of standalone Asio that the transport uses, with the executor spelled out: the
+// type-erased default costs an allocation or a virtual call per operation.
 #pragma once
 
 #ifndef ASIO_STANDALONE

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The loop's timers are lazy: moving one to a later time only notes it, and the armed Asio timer finds out when it
-// fires. A deadline heap whose earliest entry moves on with every call therefore costs no system call.
+// The loop's timers are lazy: moving one to a later time only notes it, and the armed Asio timer
+// finds out when it fires. A deadline heap whose earliest entry moves on with every call therefore
+// costs no system call.
 #include "transport/asio_event_loop.h"
 
 #include <cxxabi.h>
@@ -81,8 +82,9 @@ template <typename T>
 struct AsioEventLoop::WakeAllocator {
   using value_type = T;
   explicit WakeAllocator(WakeSlot* place) noexcept : slot(place) {}
-  template <typename U>
-  WakeAllocator(const WakeAllocator<U>& other) noexcept : slot(other.slot) {}
+  template <typename U>  // An allocator converts to that of another type by itself.
+  WakeAllocator(const WakeAllocator<U>& other) noexcept  // NOLINT(google-explicit-constructor)
+      : slot(other.slot) {}
 
   T* allocate(std::size_t count) {
     static_assert(sizeof(T) <= sizeof(WakeSlot::memory) && alignof(T) <= alignof(std::max_align_t));
@@ -111,7 +113,9 @@ struct AsioEventLoop::Wake {
 AsioEventLoop::AsioEventLoop()
     : work_(asio::make_work_guard(context_)), gate_(std::make_shared<Gate>(context_)) {}
 
-AsioEventLoop::~AsioEventLoop() { gate_->close(); }
+AsioEventLoop::~AsioEventLoop() {
+  gate_->close();
+}
 
 void AsioEventLoop::run() {
   for (;;) {
@@ -127,12 +131,16 @@ void AsioEventLoop::run() {
   }
 }
 
-void AsioEventLoop::stop() noexcept { context_.stop(); }
+void AsioEventLoop::stop() noexcept {
+  context_.stop();
+}
 
-TimePoint AsioEventLoop::now() const noexcept { return monotonic_now(); }
+TimePoint AsioEventLoop::now() const noexcept {
+  return monotonic_now();
+}
 
-// Only the post that finds the list empty queues a wake-up, and a wake-up empties the list: there is never more than
-// one, and its slot is free again whenever the list is empty.
+// Only the post that finds the list empty queues a wake-up, and a wake-up empties the list: there
+// is never more than one, and its slot is free again whenever the list is empty.
 void AsioEventLoop::post(Task& task) noexcept {
   Task* head = posted_.load(std::memory_order_relaxed);
   do {

@@ -3,14 +3,18 @@
 // The real event loop: one Asio io_context that one thread runs.
 //
 // Invariants:
-// - run() lets no exception out but the unwinding of a thread that is being ended (pthread_exit, pthread_cancel).
+// - run() lets no exception out but the unwinding of a thread that is being ended (pthread_exit,
+//   pthread_cancel).
 // - stop() makes the current run() return soon, or the next one at once when none is under way.
-// - post() allocates nothing: tasks are linked by themselves, and the one wake-up that is ever queued has its own place.
+// - post() allocates nothing: tasks are linked by themselves, and the one wake-up that is ever
+//   queued has its own place.
 // - Tasks run in the order in which they were posted.
 // - A timer that cannot be re-armed for lack of memory fires early rather than never.
-// - Threads that may outlive the loop (look-ups) reach it through its gate alone, which closes with it.
+// - Threads that may outlive the loop (look-ups) reach it through its gate alone, which closes with
+//   it.
 //
-// Threads: run() on one thread at a time; post() and stop() on any; the rest on the thread in run(), or before it.
+// Threads: run() on one thread at a time; post() and stop() on any; the rest on the thread in
+// run(), or before it.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A kept block holds the link to the next one of its size in its first bytes. The pool is never destroyed.
+// A kept block holds the link to the next one of its size in its first bytes. The pool is never
+// destroyed.
 #include "transport/block_pool.h"
 
 #include <array>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A connected stream of bytes, as HTTP/2 needs it. SocketStream is the one over TCP; a filter such as TLS takes another
-// stream and is one itself.
+// A connected stream of bytes, as HTTP/2 needs it. SocketStream is the one over TCP; a filter such
+// as TLS takes another stream and is one itself.
 //
 // Invariants that every implementation keeps:
-// - The handler is called from the loop only, never inside open() or write(), and not after the stream is destroyed.
-//   It may destroy the stream.
-// - on_open comes first and once, or never; on_failed is the last call and comes at most once. Bytes that the peer sent
-//   before it closed are handed over before on_failed.
+// - The handler is called from the loop only, never inside open() or write(), and not after the
+//   stream is destroyed. It may destroy the stream.
+// - on_open comes first and once, or never; on_failed is the last call and comes at most once.
+//   Bytes that the peer sent before it closed are handed over before on_failed.
 // - A write() that accepts less than it was offered is followed by on_writable or on_failed.
 //
 // Threads: the event loop's thread.
@@ -43,8 +43,9 @@ class ByteStream {
   virtual void open(Handler& handler) = 0;
   // Never blocks; returns the bytes accepted. They need not be kept afterwards.
   virtual std::size_t write(std::span<const iovec> pieces) noexcept = 0;
-  // How many of the accepted bytes the kernel has taken in a form that the peer could read: a filter does not count
-  // those whose record is still incomplete. This is what "never ran" is proven with.
+  // How many of the accepted bytes the kernel has taken in a form that the peer could read: a
+  // filter does not count those whose record is still incomplete. This is what "never ran" is
+  // proven with.
   virtual std::uint64_t delivered() const noexcept = 0;
   // While opening: what is waited for, as the first half of "... within 5 s".
   virtual std::string waiting_for() const = 0;

@@ -2,9 +2,9 @@
 //
 // One unary gRPC call as the transport sees it: what to send, and what came back.
 //
-// Ownership: the owner derives from UnaryCall and keeps it alive from Connection::start() until the call has ended
-// (Connection::Observer::on_calls_ended) or Connection::cancel() has returned. Nothing here is locked: between
-// these two moments the call belongs to the loop's thread.
+// Ownership: the owner derives from UnaryCall and keeps it alive from Connection::start() until the
+// call has ended (Connection::Observer::on_calls_ended) or Connection::cancel() has returned.
+// Nothing here is locked: between these two moments the call belongs to the loop's thread.
 #pragma once
 
 #include <cstddef>
@@ -51,7 +51,9 @@ enum class Origin : std::uint8_t {
 // What is known of the request's effect when the call did not end with a reply.
 enum class Fate : std::uint8_t {
   kMayHaveRun,
-  kNeverRan,  // proven: part of the message was never accepted by send(), or the peer said that it did not look at it
+  // Proven: part of the message was never accepted by send(), or the peer said that it did not
+  // look.
+  kNeverRan,
 };
 
 struct CallResult {
@@ -66,11 +68,13 @@ class UnaryCall;
 
 // The transport's own notes on a call in flight. The owner only provides the room.
 struct StreamState {
-  UnaryCall* previous = nullptr;     // in the connection's list of calls in flight, or of those just ended
+  // Its neighbours among the connection's calls in flight, or among those just ended.
+  UnaryCall* previous = nullptr;
   UnaryCall* following = nullptr;
-  std::int32_t stream_id = 0;        // 0: not started
-  std::size_t sent = 0;              // bytes of prefix and message that were framed
-  std::uint64_t message_end = 0;     // offset in the connection's output just after the message; 0: not framed yet
+  std::int32_t stream_id = 0;  // 0: not started
+  std::size_t sent = 0;        // bytes of prefix and message that were framed
+  // Offset in the connection's output just after the message; 0: not all framed yet.
+  std::uint64_t message_end = 0;
   std::size_t header_bytes = 0;      // header and trailer bytes received, counted as HPACK does
   std::uint32_t message_length = 0;  // from the length prefix
   std::uint8_t prefix_received = 0;  // bytes of the five-byte length prefix
@@ -91,11 +95,12 @@ class UnaryCall {
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
 
-  // The request. `path` ("/package.Service/Method") and `message` must stay readable while the call is in flight.
+  // The request. `path` ("/package.Service/Method") and `message` must stay readable while the call
+  // is in flight.
   std::string_view path;
   std::span<const std::uint8_t> message;
-  // Set when `message` lies in a shared block: then it may be sent without copying, and stays alive in the output
-  // queue after the call is gone. Otherwise the transport copies what it frames.
+  // Set when `message` lies in a shared block: then it may be sent without copying, and stays alive
+  // in the output queue after the call is gone. Otherwise the transport copies what it frames.
   SharedBytes message_owner;
   TimePoint deadline = kNever;  // sent as grpc-timeout; expiry itself is the owner's business
 

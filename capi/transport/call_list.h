@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An intrusive list of calls, linked through their StreamState: a call is on at most one list, and leaving it costs
-// nothing. Owns no call.
+// An intrusive list of calls, linked through their StreamState: a call is on at most one list, and
+// leaving it costs nothing. Owns no call.
 #pragma once
 
 #include <utility>

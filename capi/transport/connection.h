@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The transport's interface: connections that carry unary gRPC calls. The client knows this and nothing of sockets or
-// HTTP/2, so that a scripted or in-memory connection can stand in for the real one.
+// The transport's interface: connections that carry unary gRPC calls. The client knows this and
+// nothing of sockets or HTTP/2, so that a scripted or in-memory connection can stand in for the
+// real one.
 //
 // Invariants that every implementation keeps:
-// - Every started call ends exactly once: by on_calls_ended, or by cancel() or the connection's destruction, which
-//   report nothing. It is never touched again after that.
+// - Every started call ends exactly once: by on_calls_ended, or by cancel() or the connection's
+//   destruction, which report nothing. It is never touched again after that.
 // - on_closed comes at most once, after all calls have ended, and nothing follows it.
-// - Observer functions are never called from inside start(), cancel(), flush(), close() or connect(), and run when the
-//   protocol library is not on the stack. They may call anything, and may destroy the connection.
+// - Observer functions are never called from inside start(), cancel(), flush(), close() or
+//   connect(), and run when the protocol library is not on the stack. They may call anything, and
+//   may destroy the connection.
 // - Nothing but the connection preface is written before the peer's SETTINGS have arrived.
 //
 // Threads: everything on the event loop's thread.
@@ -33,34 +35,39 @@ struct Header {
 
 struct ConnectionOptions {
   std::string user_agent = "gcs-capi";
-  std::int64_t connect_timeout = 5'000'000'000;  // look-up, connect() and the peer's SETTINGS together
+  // Look-up, connect() and the peer's SETTINGS together. Times are in nanoseconds.
+  std::int64_t connect_timeout = 5'000'000'000;
   std::int64_t tcp_user_timeout = 20'000'000'000;
-  std::size_t max_send_message = std::size_t{512} << 20;     // checked by the owner before start()
-  std::size_t max_receive_message = std::size_t{512} << 20;  // over: RESOURCE_EXHAUSTED, Origin::kLocal
+  std::size_t max_send_message = std::size_t{512} << 20;  // checked by the owner before start()
+  // A reply over it ends with RESOURCE_EXHAUSTED, Origin::kLocal.
+  std::size_t max_receive_message = std::size_t{512} << 20;
   std::uint32_t stream_window = 4u << 20;
   std::uint32_t connection_window = 16u << 20;
   std::size_t max_header_bytes = std::size_t{64} << 10;  // per stream
   std::int32_t first_stream_id = 1;  // odd; tests of their exhaustion begin near the end
-  std::size_t output_cap = std::size_t{1} << 20;  // bytes framed and not yet accepted by send(), from which can_start() is false
+  // Bytes framed and not yet accepted by send(), from which can_start() is false.
+  std::size_t output_cap = std::size_t{1} << 20;
 };
 
 struct ConnectionError {
   enum class Kind : std::uint8_t {
-    kResolve,     // no such host, or the look-up failed
-    kConnect,     // refused, unreachable, out of descriptors
-    kTimeout,     // not ready within connect_timeout
-    kNotHttp2,    // the peer's first bytes are something else: HTTP/1.1, TLS, noise
-    kTls,         // certificate or handshake
-    kLost,        // reset, broken, protocol error
-    kEndOfFile,   // the peer closed
-    kGoAway,      // the peer said GOAWAY, and the streams it left have ended
-    kClosed,      // close() was called
+    kResolve,    // no such host, or the look-up failed
+    kConnect,    // refused, unreachable, out of descriptors
+    kTimeout,    // not ready within connect_timeout
+    kNotHttp2,   // the peer's first bytes are something else: HTTP/1.1, TLS, noise
+    kTls,        // certificate or handshake
+    kLost,       // reset, broken, protocol error
+    kEndOfFile,  // the peer closed
+    kGoAway,     // the peer said GOAWAY, and the streams it left have ended
+    kClosed,     // close() was called
   };
   Kind kind = Kind::kLost;
   std::string message;  // what was seen, without the address
 
   // Trying again will not help soon: whoever waits for this connection should be told at once.
-  bool is_misconfiguration() const noexcept { return kind == Kind::kNotHttp2 || kind == Kind::kTls; }
+  bool is_misconfiguration() const noexcept {
+    return kind == Kind::kNotHttp2 || kind == Kind::kTls;
+  }
 };
 
 class Connection {
@@ -73,7 +80,8 @@ class Connection {
     virtual void on_capacity() noexcept = 0;
     // A chain of ended calls, linked by `next`, in the order in which they ended.
     virtual void on_calls_ended(UnaryCall* first) noexcept = 0;
-    // GOAWAY: no new calls from now on; those that the peer took finish here, the others end as kNeverRan.
+    // GOAWAY: no new calls from now on; those that the peer took finish here, the others end as
+    // kNeverRan.
     virtual void on_draining(const std::string& reason) noexcept = 0;
     virtual void on_closed(const ConnectionError& error) noexcept = 0;
 
@@ -84,7 +92,8 @@ class Connection {
   // Drops the socket and forgets the calls. No observer function runs afterwards.
   virtual ~Connection() = default;
 
-  // Ready, not draining, below the peer's stream limit and below the output cap, and the socket takes more.
+  // Ready, not draining, below the peer's stream limit and below the output cap, and the socket
+  // takes more.
   virtual bool can_start() const noexcept = 0;
   // Precondition: can_start(). Out of memory ends the call through on_calls_ended, too.
   virtual void start(UnaryCall& call) noexcept = 0;
@@ -104,8 +113,10 @@ class Connection {
 class Connector {
  public:
   virtual ~Connector() = default;
-  // Begins to connect; the outcome arrives at the observer, which outlives the connection. Throws std::bad_alloc.
-  virtual std::unique_ptr<Connection> connect(const Address& address, const ConnectionOptions& options,
+  // Begins to connect; the outcome arrives at the observer, which outlives the connection. Throws
+  // std::bad_alloc.
+  virtual std::unique_ptr<Connection> connect(const Address& address,
+                                              const ConnectionOptions& options,
                                               Connection::Observer& observer) = 0;
 };
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the client and the transport need of the thread that they run on: a clock, timers, and a way to be
-// called from another thread. The real one is AsioEventLoop; tests and fuzzing put a virtual clock in its place.
+// What the client and the transport need of the thread that they run on: a clock, timers, and a way
+// to be called from another thread. The real one is AsioEventLoop; tests and fuzzing put a virtual
+// clock in its place.
 //
-// Threads: post() may be called from any thread; everything else belongs to the loop's own thread. Tasks and timer
-// handlers run one at a time on that thread, never inside the call that asked for them.
+// Threads: post() may be called from any thread; everything else belongs to the loop's own thread.
+// Tasks and timer handlers run one at a time on that thread, never inside the call that asked for
+// them.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +19,9 @@ namespace gcs::transport {
 using TimePoint = std::int64_t;
 inline constexpr TimePoint kNever = std::numeric_limits<TimePoint>::max();
 
-// Something to run on the loop's thread. Owned by whoever posts it, who keeps it alive until it has run and posts it
-// again only after that. Posting links it into a list, so that it allocates nothing and cannot fail.
+// Something to run on the loop's thread. Owned by whoever posts it, who keeps it alive until it has
+// run and posts it again only after that. Posting links it into a list, so that it allocates
+// nothing and cannot fail.
 class Task {
  public:
   virtual void run() noexcept = 0;
@@ -33,7 +36,8 @@ class Task {
 class Timer {
  public:
   virtual ~Timer() = default;
-  // Replaces what was set before. kNever disarms. A time that has passed fires on the loop's next turn.
+  // Replaces what was set before. kNever disarms. A time that has passed fires on the loop's next
+  // turn.
   virtual void set(TimePoint when) = 0;
 };
 

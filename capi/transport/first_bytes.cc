@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A SETTINGS frame's header: three bytes of length, of which the first is 0 below 64 KiB; type 4; no ACK flag; stream 0.
-// A TLS record begins with its type (0x15 alert, 0x16 handshake) and the version's major number 3.
+// A SETTINGS frame's header: three bytes of length, of which the first is 0 below 64 KiB; type 4;
+// no ACK flag; stream 0. A TLS record begins with its type (0x15 alert, 0x16 handshake) and the
+// version's major number 3.
 #include "transport/first_bytes.h"
 
 #include <algorithm>

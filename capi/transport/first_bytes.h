@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a peer speaks, told from its first bytes: HTTP/2 must begin with a SETTINGS frame, and what else is commonly met
-// deserves its name in the error.
+// What a peer speaks, told from its first bytes: HTTP/2 must begin with a SETTINGS frame, and what
+// else is commonly met deserves its name in the error.
 //
-// Invariant: the verdict comes as soon as the bytes allow it; it depends on the bytes alone, not on how they were cut.
+// Invariant: the verdict comes as soon as the bytes allow it; it depends on the bytes alone, not on
+// how they were cut.
 #pragma once
 
 #include <array>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tables follow gRPC's published mappings; what they leave open is INTERNAL for HTTP/2 and UNKNOWN for HTTP.
+// The tables follow gRPC's published mappings; what they leave open is INTERNAL for HTTP/2 and
+// UNKNOWN for HTTP.
 #include "transport/grpc_text.h"
 
 #include <nghttp2/nghttp2.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// gRPC's text forms in HTTP/2 headers, and its tables from HTTP and HTTP/2 codes to status codes. Pure functions; bad
-// input has a defined outcome everywhere.
+// gRPC's text forms in HTTP/2 headers, and its tables from HTTP and HTTP/2 codes to status codes.
+// Pure functions; bad input has a defined outcome everywhere.
 #pragma once
 
 #include <array>

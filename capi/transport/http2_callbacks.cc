@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A request's message goes out in one of two ways: copied into nghttp2's frame buffer, or, when it is large and lies in
-// a shared block, as a frame header followed by a reference to the block.
+// A request's message goes out in one of two ways: copied into nghttp2's frame buffer, or, when it
+// is large and lies in a shared block, as a frame header followed by a reference to the block.
 #include "transport/http2_callbacks.h"
 
 #include <algorithm>
@@ -17,7 +17,9 @@ constexpr std::size_t kByReference = std::size_t{16} << 10;  // from this size o
 constexpr std::size_t kLargestFrame = std::size_t{128} << 10;
 constexpr std::size_t kFrameHeader = 9;
 
-Http2Session* session_of(void* user_data) noexcept { return static_cast<Http2Session*>(user_data); }
+Http2Session* session_of(void* user_data) noexcept {
+  return static_cast<Http2Session*>(user_data);
+}
 
 std::string_view text_of(const std::uint8_t* data, std::size_t size) noexcept {
   return {reinterpret_cast<const char*>(data), size};

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What nghttp2 calls: static functions whose user_data is the Http2Session. Private to the session's two source files.
+// What nghttp2 calls: static functions whose user_data is the Http2Session. Private to the
+// session's two source files.
 //
-// Invariant: nothing throws through nghttp2, and nobody outside the session is told anything from here.
+// Invariant: nothing throws through nghttp2, and nobody outside the session is told anything from
+// here.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -14,7 +16,8 @@
 
 namespace gcs::transport {
 
-inline constexpr std::size_t kMessagePrefix = 5;  // a flag for compression, and the length in four bytes
+inline constexpr std::size_t kMessagePrefix =
+    5;  // a flag for compression, and the length in four bytes
 
 struct Http2Session::Callbacks {
   static void install(nghttp2_session_callbacks* callbacks) noexcept;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every event of the stream follows one path: feed the session, then settle(). The owner's calls change the session and
-// leave the telling to a settle() that is due soon.
+// Every event of the stream follows one path: feed the session, then settle(). The owner's calls
+// change the session and leave the telling to a settle() that is due soon.
 #include "transport/http2_connection.h"
 
 #include <array>
@@ -16,6 +16,15 @@ namespace {
 constexpr std::size_t kPiecesPerWrite = 64;
 // A peer that takes everything at once must not keep the loop to itself.
 constexpr std::size_t kBytesPerTurn = std::size_t{8} << 20;
+
+// The observer may destroy the connection, and what it was told must outlive that.
+std::string copy_of(const std::string& text) noexcept {
+  try {
+    return text;
+  } catch (const std::bad_alloc&) {
+    return {};
+  }
+}
 
 }  // namespace
 
@@ -38,7 +47,9 @@ Http2Connection::~Http2Connection() {
   if (destroyed_ != nullptr) *destroyed_ = true;
 }
 
-bool Http2Connection::can_start() const noexcept { return !error_ && !blocked_ && session_.can_start(); }
+bool Http2Connection::can_start() const noexcept {
+  return !error_ && !blocked_ && session_.can_start();
+}
 
 void Http2Connection::start(UnaryCall& call) noexcept {
   session_.start(call);
@@ -81,7 +92,7 @@ void Http2Connection::on_open() noexcept {
 void Http2Connection::on_received(std::span<const std::uint8_t> bytes) noexcept {
   last_received_ = loop_.now();
   bytes_received_ += bytes.size();
-  if (!error_ && !receive(bytes)) fail_session();
+  if (!error_ && (!receive(bytes) || (blocked_ && session_.is_broken()))) fail_session();
   settle();
 }
 
@@ -248,7 +259,7 @@ bool Http2Connection::tell_one() noexcept {
   if (told_closed_) return false;
   if (session_.ready() && !told_ready_ && !error_) {
     told_ready_ = true;
-    note_starvation();
+    starved_ = !can_start();
     observer_.on_ready();
     return true;
   }
@@ -258,15 +269,16 @@ bool Http2Connection::tell_one() noexcept {
   }
   if (session_.draining() && !told_draining_ && !error_) {
     told_draining_ = true;
-    observer_.on_draining(session_.drain_reason());
+    observer_.on_draining(copy_of(session_.drain_reason()));
     return true;
   }
   if (told_draining_ && !error_ && !session_.has_calls()) {
-    fail(ConnectionError::Kind::kGoAway, session_.drain_reason());
+    fail(ConnectionError::Kind::kGoAway, copy_of(session_.drain_reason()));
   }
   if (error_) {
     told_closed_ = true;
-    observer_.on_closed(*error_);
+    const ConnectionError error = std::move(*error_);
+    observer_.on_closed(error);
     return true;
   }
   if (starved_ && can_start()) {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A Connection over a ByteStream: HTTP/2 in a session, bytes in an output queue, and the one place from which the
-// observer is told things.
+// A Connection over a ByteStream: HTTP/2 in a session, bytes in an output queue, and the one place
+// from which the observer is told things.
 //
 // Invariants:
-// - The observer is called from settle() alone, which runs on the loop: at the end of what the stream reports, or from a
-//   timer when something happened inside a call of the owner's. It checks after each call whether the connection
-//   still exists.
-// - One event from the stream makes one write: completions run first, and what they start goes out together.
+// - The observer is called from settle() alone, which runs on the loop: at the end of what the
+//   stream reports, or from a timer when something happened inside a call of the owner's. It checks
+//   after each call whether the connection still exists.
+// - One event from the stream makes one write: completions run first, and what they start goes out
+//   together.
 // - Once the connection has failed nothing more is sent, and calls end before on_closed.
 //
 // Threads: the event loop's thread.

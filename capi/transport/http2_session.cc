@@ -57,8 +57,8 @@ Http2Session::Http2Session(const EventLoop& loop, const Address& address, std::s
   if (options.first_stream_id > 1) {
     nghttp2_session_set_next_stream_id(raw_session, options.first_stream_id);
   }
-  const std::uint32_t header_list = static_cast<std::uint32_t>(std::min<std::size_t>(
-      options.max_header_bytes, std::numeric_limits<std::uint32_t>::max()));
+  const std::uint32_t header_list = static_cast<std::uint32_t>(
+      std::min<std::size_t>(options.max_header_bytes, std::numeric_limits<std::uint32_t>::max()));
   const std::array<nghttp2_settings_entry, 3> settings{
       {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.stream_window},
@@ -72,7 +72,7 @@ Http2Session::Http2Session(const EventLoop& loop, const Address& address, std::s
 Http2Session::~Http2Session() = default;
 
 bool Http2Session::can_start() const noexcept {
-  return ready_ && !draining_ && !failed_ && open_streams_ < stream_limit_ &&
+  return ready_ && !draining_ && !closing_ && !failed_ && open_streams_ < stream_limit_ &&
          output_.size() + unframed_ * kUnframedRequest < options_.output_cap;
 }
 
@@ -81,13 +81,18 @@ void Http2Session::start(UnaryCall& call) noexcept {
   call.response.clear();
   call.result.code = StatusCode::kOk;
   call.result.origin = Origin::kLocal;
-  call.result.fate = Fate::kMayHaveRun;
+  call.result.fate = Fate::kNeverRan;
   call.result.message.clear();
   call.result.details.clear();
   in_flight_.push_back(call);
-  if (failed_ || draining_ || !ready_) {
-    set_result(call, StatusCode::kUnavailable, Origin::kLocal,
-               "the connection takes no new calls");
+  if (failed_ || closing_ || draining_ || !ready_) {
+    set_result(call, StatusCode::kUnavailable, Origin::kLocal, "the connection takes no new calls");
+    end(call);
+    return;
+  }
+  if (call.message.size() > std::numeric_limits<std::uint32_t>::max()) {
+    set_result(call, StatusCode::kResourceExhausted, Origin::kLocal,
+               "gRPC has no messages of 4 GiB and more");
     end(call);
     return;
   }
@@ -110,6 +115,7 @@ void Http2Session::start(UnaryCall& call) noexcept {
     return;
   }
   call.stream.stream_id = id;
+  call.result.fate = Fate::kMayHaveRun;
   ++open_streams_;
   ++unframed_;
   if (nghttp2_session_get_next_stream_id(session_.get()) > kLastUsableStream) {
@@ -170,6 +176,14 @@ bool Http2Session::check(ssize_t code) noexcept {
   return !failed_;
 }
 
+bool Http2Session::is_broken() noexcept {
+  if (!failed_ && !draining_ && !closing_ &&
+      nghttp2_session_check_request_allowed(session_.get()) == 0) {
+    fail("the peer broke the rules");
+  }
+  return failed_;
+}
+
 void Http2Session::fail(std::string_view reason) noexcept {
   if (std::exchange(failed_, true)) return;
   try {
@@ -192,6 +206,7 @@ void Http2Session::end_all(std::string_view reason) noexcept {
   while (UnaryCall* const call = in_flight_.first()) {
     call->response.clear();
     set_result(*call, StatusCode::kUnavailable, Origin::kConnectionLost, reason);
+    call->result.fate = fate_of(*call);
     end(*call);
   }
   // nghttp2 may still hold pointers to the calls, and is not asked again.
@@ -200,13 +215,14 @@ void Http2Session::end_all(std::string_view reason) noexcept {
 }
 
 void Http2Session::say_goodbye() noexcept {
-  nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, nullptr, 0);
+  closing_ = true;
+  nghttp2_session_terminate_session(session_.get(), NGHTTP2_NO_ERROR);
 }
 
 UnaryCall* Http2Session::find(std::int32_t stream_id) noexcept {
   if (stream_id == found_id_ && stream_id != 0) return found_;
-  auto* const call = static_cast<UnaryCall*>(
-      nghttp2_session_get_stream_user_data(session_.get(), stream_id));
+  auto* const call =
+      static_cast<UnaryCall*>(nghttp2_session_get_stream_user_data(session_.get(), stream_id));
   if (call != nullptr) {
     found_id_ = stream_id;
     found_ = call;
@@ -222,8 +238,8 @@ void Http2Session::forget(const UnaryCall& call) noexcept {
 void Http2Session::finish(UnaryCall& call) noexcept {
   receive_end(call);
   call.stream.finished = true;
-  // With both halves ended nghttp2 closes the stream right after this. A request that is not all sent is of no use any
-  // more.
+  // With both halves ended nghttp2 closes the stream right after this. A request that is not all
+  // sent is of no use any more.
   if (call.stream.sent < kMessagePrefix + call.message.size()) reset(call);
 }
 
@@ -244,14 +260,15 @@ void Http2Session::detach(UnaryCall& call, std::uint32_t reset_code) noexcept {
 
 // From in flight to ended. Nothing of nghttp2's points at the call any more.
 void Http2Session::end(UnaryCall& call) noexcept {
-  const StreamState& stream = call.stream;
-  if (call.result.code != StatusCode::kOk &&
-      (stream.message_end == 0 || stream.message_end > delivered_)) {
-    call.result.fate = Fate::kNeverRan;
-  }
   in_flight_.remove(call);
   call.stream.ended = true;
   ended_.push_back(call);
+}
+
+// For calls that end without any reply.
+Fate Http2Session::fate_of(const UnaryCall& call) const noexcept {
+  const std::uint64_t message_end = call.stream.message_end;
+  return message_end == 0 || message_end > delivered_ ? Fate::kNeverRan : Fate::kMayHaveRun;
 }
 
 void Http2Session::stream_closed(std::int32_t stream_id, std::uint32_t error_code) noexcept {
@@ -259,6 +276,8 @@ void Http2Session::stream_closed(std::int32_t stream_id, std::uint32_t error_cod
   UnaryCall* const call = find(stream_id);
   if (call == nullptr) return;
   forget(*call);
+  if (closing_)
+    return;  // a request that nghttp2 will not frame any more; end_all() says why it ended
   if (!call->stream.finished) {
     call->response.clear();
     try {
@@ -277,14 +296,14 @@ void Http2Session::stream_closed(std::int32_t stream_id, std::uint32_t error_cod
     } catch (const std::bad_alloc&) {
       set_result(*call, status_of_http2_error(error_code), Origin::kPeer, {});
     }
-    if (error_code == NGHTTP2_REFUSED_STREAM) call->result.fate = Fate::kNeverRan;
+    call->result.fate = error_code == NGHTTP2_REFUSED_STREAM ? Fate::kNeverRan : fate_of(*call);
   }
   end(*call);
 }
 
 void Http2Session::settings_received() noexcept {
-  stream_limit_ = nghttp2_session_get_remote_settings(session_.get(),
-                                                      NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+  stream_limit_ =
+      nghttp2_session_get_remote_settings(session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
   if (std::exchange(ready_, true)) return;
   if (nghttp2_session_set_local_window_size(
           session_.get(), NGHTTP2_FLAG_NONE, 0,

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HTTP/2 for unary calls, without a socket: nghttp2 between the calls, the bytes received and the queue of bytes to send.
+// HTTP/2 for unary calls, without a socket: nghttp2 between the calls, the bytes received and the
+// queue of bytes to send.
 //
 // Invariants:
-// - A started call is in flight (nghttp2's stream points at it) until it ends or is cancelled; from then on no stream
-//   points at it. Ended calls wait on a list until take_ended(); cancel() takes one off that list, too.
-// - A call ends with Fate::kNeverRan only if its message's last byte was not delivered, or the peer said so.
+// - A started call is in flight (nghttp2's stream points at it) until it ends or is cancelled; from
+//   then on no stream points at it. Ended calls wait on a list until take_ended(); cancel() takes
+//   one off that list, too.
+// - A call ends with Fate::kNeverRan only if its message's last byte was not delivered, or the peer
+//   said so.
 // - Nothing but the preface (magic and SETTINGS) is framed before the peer's SETTINGS.
-// - What nghttp2 holds is bounded: streams by the peer's limit, unframed requests by a share of the output cap,
-//   acknowledgements by nghttp2.
-// - No function throws but the constructor and set_metadata(), and no observer is known here: nghttp2 is never on
-//   the stack when somebody is told something.
+// - What nghttp2 holds is bounded: streams by the peer's limit, unframed requests by a share of the
+//   output cap, acknowledgements by nghttp2.
+// - No function throws but the constructor and set_metadata(), and no observer is known here:
+//   nghttp2 is never on the stack when somebody is told something.
 //
 // Threads: the event loop's thread.
 #pragma once
@@ -57,6 +60,10 @@ class Http2Session {
   bool frame_output() noexcept;
   const std::string& failure() const noexcept { return failure_; }
 
+  // nghttp2 has found the peer to break the protocol. It says so with the next frame that it sends,
+  // which may be never.
+  bool is_broken() noexcept;
+
   // How many bytes of the output the peer may have got.
   void set_delivered(std::uint64_t bytes) noexcept { delivered_ = bytes; }
 
@@ -64,7 +71,7 @@ class Http2Session {
   UnaryCall* take_ended() noexcept;
   // Ends every call in flight: the connection is lost.
   void end_all(std::string_view reason) noexcept;
-  // Queues GOAWAY(NO_ERROR).
+  // Queues GOAWAY(NO_ERROR); requests that are not framed stay so. end_all() comes next.
   void say_goodbye() noexcept;
 
  private:
@@ -78,6 +85,7 @@ class Http2Session {
   void finish(UnaryCall& call) noexcept;
   void reset(UnaryCall& call) noexcept;
   void end(UnaryCall& call) noexcept;
+  Fate fate_of(const UnaryCall& call) const noexcept;
   void detach(UnaryCall& call, std::uint32_t reset_code) noexcept;
   void stream_closed(std::int32_t stream_id, std::uint32_t error_code) noexcept;
   void settings_received() noexcept;
@@ -101,11 +109,12 @@ class Http2Session {
   std::size_t unframed_ = 0;  // requests started since nghttp2 last had nothing to send
   std::uint64_t delivered_ = 0;
   std::string drain_reason_;
-  std::string last_error_;  // nghttp2's words on what it met
+  std::string last_error_;          // nghttp2's words on what it met
   std::uint32_t goaway_error_ = 0;  // nghttp2 has said GOAWAY with this code, and reads no more
   std::string failure_;
   bool ready_ = false;
   bool draining_ = false;
+  bool closing_ = false;
   bool failed_ = false;
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Growth of replies. The peer's announcement bounds a block's size and picks one out of the pool, where its memory is
-// there already; it never makes memory be allocated: that follows the bytes that arrived.
+// Growth of replies. The peer's announcement bounds a block's size and picks one out of the pool,
+// where its memory is there already; it never makes memory be allocated: that follows the bytes
+// that arrived.
 #include "transport/message_buffer.h"
 
 #include <algorithm>
@@ -15,7 +16,9 @@
 
 namespace gcs::transport {
 
-MessageBuffer::MessageBuffer(MessageBuffer&& other) noexcept { *this = std::move(other); }
+MessageBuffer::MessageBuffer(MessageBuffer&& other) noexcept {
+  *this = std::move(other);
+}
 
 MessageBuffer& MessageBuffer::operator=(MessageBuffer&& other) noexcept {
   if (this == &other) return *this;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory of the queue follows what is unsent: it is bounded by the cap that its owner keeps, and what a burst left
-// behind is given back once all of it was sent.
+// Memory of the queue follows what is unsent: it is bounded by the cap that its owner keeps, and
+// what a burst left behind is given back once all of it was sent.
 #include "transport/output_queue.h"
 
 #include <algorithm>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is framed and not yet accepted by the socket: small pieces copied together, large bodies by reference.
+// What is framed and not yet accepted by the socket: small pieces copied together, large bodies by
+// reference.
 //
-// Invariants: bytes leave in the order in which they came. A body's block is held exactly as long as bytes of it are
-// unsent. appended() counts every byte that ever came in.
+// Invariants: bytes leave in the order in which they came. A body's block is held exactly as long
+// as bytes of it are unsent. appended() counts every byte that ever came in.
 //
 // Threads: the event loop's thread.
 #pragma once

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The reply is judged as late as it can be, so that a status that the peer did send wins over what looks odd around it;
-// only what would cost memory or could not be read anyway ends the call before.
+// The reply is judged as late as it can be, so that a status that the peer did send wins over what
+// looks odd around it; only what would cost memory or could not be read anyway ends the call
+// before.
 #include "transport/reply.h"
 
 #include <algorithm>
@@ -45,7 +46,9 @@ bool is_grpc_content_type(std::string_view value) {
   return value.empty() || value.front() == '+' || value.front() == ';';
 }
 
-bool is_informational(std::int16_t http_status) { return http_status >= 100 && http_status < 200; }
+bool is_informational(std::int16_t http_status) {
+  return http_status >= 100 && http_status < 200;
+}
 
 void forget_status(UnaryCall& call) noexcept {
   call.stream.grpc_status = kNoStatus;
@@ -55,8 +58,7 @@ void forget_status(UnaryCall& call) noexcept {
 
 void receive_grpc_status(UnaryCall& call, std::string_view value) {
   const auto status = parse_grpc_status(value);
-  call.stream.grpc_status =
-      static_cast<std::int16_t>(status ? *status : StatusCode::kUnknown);
+  call.stream.grpc_status = static_cast<std::int16_t>(status ? *status : StatusCode::kUnknown);
   if (!status && call.result.message.empty()) {
     call.result.message = "the peer's grpc-status is no number: " + printable(value);
   }
@@ -166,10 +168,9 @@ bool receive_data(UnaryCall& call, std::span<const std::uint8_t> bytes,
                " where gRPC has 0 or 1";
       });
     }
-    stream.message_length =
-        static_cast<std::uint32_t>(stream.prefix[1]) << 24 |
-        static_cast<std::uint32_t>(stream.prefix[2]) << 16 |
-        static_cast<std::uint32_t>(stream.prefix[3]) << 8 | stream.prefix[4];
+    stream.message_length = static_cast<std::uint32_t>(stream.prefix[1]) << 24 |
+                            static_cast<std::uint32_t>(stream.prefix[2]) << 16 |
+                            static_cast<std::uint32_t>(stream.prefix[3]) << 8 | stream.prefix[4];
     if (stream.message_length > limits.max_message) {
       return fail_with(call, StatusCode::kResourceExhausted, Origin::kLocal, [&] {
         return "the reply has " + std::to_string(stream.message_length) +
@@ -201,14 +202,14 @@ void receive_end(UnaryCall& call) noexcept {
       fail_with(call, status_of_http(stream.http_status), Origin::kPeer,
                 [&] { return http_status_text(stream.http_status); });
     } else {
-      fail(call, StatusCode::kUnknown, Origin::kPeer, "the peer ended the reply without a grpc-status");
+      fail(call, StatusCode::kUnknown, Origin::kPeer,
+           "the peer ended the reply without a grpc-status");
     }
     return;
   }
   if (!stream.message_complete) {
     if (stream.prefix_received == 0) {
-      fail(call, StatusCode::kInternal, Origin::kLocal,
-           "the peer said OK, but sent no message");
+      fail(call, StatusCode::kInternal, Origin::kLocal, "the peer said OK, but sent no message");
     } else {
       fail_with(call, StatusCode::kInternal, Origin::kLocal, [&] {
         return "the peer said OK after " + std::to_string(call.response.size()) +

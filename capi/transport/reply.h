@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One call's reply: headers, the length-prefixed message and trailers become UnaryCall::response and ::result.
+// One call's reply: headers, the length-prefixed message and trailers become UnaryCall::response
+// and ::result.
 //
 // Invariants:
-// - Nothing here knows of connections or nghttp2; what arrives is fed in, in the order in which it came.
-// - A function that returns false has filled `result`: the call is over, and its stream is to be reset.
-// - Memory follows the bytes that arrived. Header bytes are counted as HPACK does (name, value and 32 for each), since a
-//   few bytes of input can stand for megabytes of headers.
+// - Nothing here knows of connections or nghttp2; what arrives is fed in, in the order in which it
+//   came.
+// - A function that returns false has filled `result`: the call is over, and its stream is to be
+//   reset.
+// - Memory follows the bytes that arrived. Header bytes are counted as HPACK does (name, value and
+//   32 for each), since a few bytes of input can stand for megabytes of headers.
 // - Nothing throws: out of memory fails the call.
 #pragma once
 

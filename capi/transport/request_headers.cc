@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HPACK's table takes every header that repeats. Left out of it: the timeout, whose changing values would push the
-// others out, and, by nghttp2 itself, :path and authorization: these travel literally with each call.
+// HPACK's table takes every header that repeats. Left out of it: the timeout, whose changing values
+// would push the others out, and, by nghttp2 itself, :path and authorization: these travel
+// literally with each call.
 #include "transport/request_headers.h"
 
 #include <utility>

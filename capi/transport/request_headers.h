@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The headers of requests: one array per connection, in which a call changes the path and the timeout alone.
+// The headers of requests: one array per connection, in which a call changes the path and the
+// timeout alone.
 //
-// Invariants: what for_call() returns stays valid until its next call or set_metadata(). Names and values that nghttp2
-// does not copy (all but the timeout) live until the connection ends, or, for metadata that was replaced, until
-// release_replaced() says that no request still waits to be framed.
+// Invariants: what for_call() returns stays valid until its next call or set_metadata(). Names and
+// values that nghttp2 does not copy (all but the timeout) live until the connection ends, or, for
+// metadata that was replaced, until release_replaced() says that no request still waits to be
+// framed.
 //
 // Threads: the event loop's thread.
 #pragma once

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The detached look-up threads. Such a thread may end after everything else of the library has: it touches its own
-// State, and through the gate the loop, if that is still there.
+// The detached look-up threads. Such a thread may end after everything else of the library has: it
+// touches its own State, and through the gate the loop, if that is still there.
 #include "transport/resolver.h"
 
 #include <netdb.h>
@@ -170,6 +170,8 @@ Lookup::Lookup(AsioEventLoop& loop, LookupFunction function, const std::string& 
   }
 }
 
-Lookup::~Lookup() { state_->handler = nullptr; }
+Lookup::~Lookup() {
+  state_->handler = nullptr;
+}
 
 }  // namespace gcs::transport

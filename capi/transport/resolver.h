@@ -3,10 +3,13 @@
 // Host names to endpoints.
 //
 // Invariants:
-// - A look-up runs on a detached thread of its own that blocks all signals and owns everything it touches. A look-up
-//   that never ends delays nobody: its Lookup can be destroyed, the loop can go, the process can exit.
-// - The handler is called on the loop's thread, at most once, and not after the Lookup is destroyed.
-// - At most kMaxThreads look-ups are under way for one loop, so that a resolver that hangs cannot use up the threads.
+// - A look-up runs on a detached thread of its own that blocks all signals and owns everything it
+//   touches. A look-up that never ends delays nobody: its Lookup can be destroyed, the loop can go,
+//   the process can exit.
+// - The handler is called on the loop's thread, at most once, and not after the Lookup is
+//   destroyed.
+// - At most kMaxThreads look-ups are under way for one loop, so that a resolver that hangs cannot
+//   use up the threads.
 //
 // Threads: a Lookup belongs to the loop's thread.
 #pragma once

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A counted reference to an immutable block of bytes: a large request body, copied once or lent by the application.
-// The last reference frees it, and for a lent block runs the release function, exactly once, on whatever thread drops it.
+// A counted reference to an immutable block of bytes: a large request body, copied once or lent by
+// the application. The last reference frees it, and for a lent block runs the release function,
+// exactly once, on whatever thread drops it.
 //
 // Threads: counting is atomic; the bytes are never written after construction.
 #pragma once
@@ -29,16 +30,18 @@ class SharedBytes {
   }
   ~SharedBytes() { reset(); }
 
-  // A block of `size` bytes, and in *room where to write them, before the block is shared. Throws std::bad_alloc.
+  // A block of `size` bytes, and in *room where to write them, before the block is shared. Throws
+  // std::bad_alloc.
   static SharedBytes allocate(std::size_t size, std::uint8_t** room);
   // Copies `bytes`. Throws std::bad_alloc.
   static SharedBytes copy(std::span<const std::uint8_t> bytes);
-  // Takes over a lent block; `release` runs when the last reference goes. Throws std::bad_alloc, and then has not
-  // taken it over.
+  // Takes over a lent block; `release` runs when the last reference goes. Throws std::bad_alloc,
+  // and then has not taken it over.
   static SharedBytes adopt(std::span<const std::uint8_t> bytes, Release release, void* user);
 
   void reset() noexcept {
-    if (block_ != nullptr && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(block_);
+    if (block_ != nullptr && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      destroy(block_);
     block_ = nullptr;
   }
   std::span<const std::uint8_t> bytes() const noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A connection is HTTP/2 over a stream; which filters lie between it and the socket is decided here.
+// A connection is HTTP/2 over a stream; which filters lie between it and the socket is decided
+// here.
 #include "transport/socket_connector.h"
 
 #include "transport/http2_connection.h"

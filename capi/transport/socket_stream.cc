@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The Engine is shared with the operations in flight: Asio runs their handlers after the stream is gone, and they find
-// no handler of ours then.
+// The Engine is shared with the operations in flight: Asio runs their handlers after the stream is
+// gone, and they find no handler of ours then.
 #include "transport/socket_stream.h"
 
 #include <netinet/in.h>
@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -190,6 +191,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
         error = errno;
       }
     }
+    if (error == 0 && connected_to_itself()) error = ECONNREFUSED;
     if (error != 0) {
       note_attempt_failure(error);
       try_next();
@@ -206,6 +208,19 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     const std::shared_ptr<Engine> keep = shared_from_this();
     handler_->on_open();
     if (handler_ != nullptr) read();
+  }
+
+  // Where nothing listens on a port of the range from which the kernel picks ours, TCP can join the
+  // socket to itself, and then keep the server from its port.
+  bool connected_to_itself() noexcept {
+    sockaddr_storage here{};
+    sockaddr_storage there{};
+    socklen_t here_size = sizeof here;
+    socklen_t there_size = sizeof there;
+    const int fd = socket_.native_handle();
+    return ::getsockname(fd, reinterpret_cast<sockaddr*>(&here), &here_size) == 0 &&
+           ::getpeername(fd, reinterpret_cast<sockaddr*>(&there), &there_size) == 0 &&
+           here_size == there_size && std::memcmp(&here, &there, here_size) == 0;
   }
 
   // The attempt's share of the time is used up.
@@ -319,16 +334,24 @@ SocketStream::SocketStream(AsioEventLoop& loop, LookupFunction look_up, Address 
                            const ConnectionOptions& options)
     : engine_(std::make_shared<Engine>(loop, look_up, std::move(address), options)) {}
 
-SocketStream::~SocketStream() { engine_->abandon(); }
+SocketStream::~SocketStream() {
+  engine_->abandon();
+}
 
-void SocketStream::open(Handler& handler) { engine_->open(handler); }
+void SocketStream::open(Handler& handler) {
+  engine_->open(handler);
+}
 
 std::size_t SocketStream::write(std::span<const iovec> pieces) noexcept {
   return engine_->write(pieces);
 }
 
-std::uint64_t SocketStream::delivered() const noexcept { return engine_->delivered(); }
+std::uint64_t SocketStream::delivered() const noexcept {
+  return engine_->delivered();
+}
 
-std::string SocketStream::waiting_for() const { return engine_->waiting_for(); }
+std::string SocketStream::waiting_for() const {
+  return engine_->waiting_for();
+}
 
 }  // namespace gcs::transport

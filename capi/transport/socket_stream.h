@@ -4,9 +4,10 @@
 //
 // Invariants:
 // - Nothing blocks. Sends use MSG_NOSIGNAL; descriptors are close-on-exec.
-// - Each address gets an equal share of the time that is left; the last one gets all of it. The time as a whole is
-//   watched by the stream's owner, which destroys it.
-// - A send that fails shuts the socket down and leaves it to the reader to report that, after what the peer had sent.
+// - Each address gets an equal share of the time that is left; the last one gets all of it. The
+//   time as a whole is watched by the stream's owner, which destroys it.
+// - A send that fails shuts the socket down and leaves it to the reader to report that, after what
+//   the peer had sent.
 // - The socket is shut down before it is closed, since a forked child may hold a copy.
 //
 // Threads: the event loop's thread.
