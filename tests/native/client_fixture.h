@@ -8,9 +8,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -108,7 +108,7 @@ class ClientTest : public ::testing::Test {
   std::vector<std::string> keys_in_flight(VirtualPeer& at);
   VirtualStream& stream_of(VirtualPeer& at, std::string_view key);
 
-  static constexpr std::uint64_t kClientId = 7;
+  static constexpr std::uint64_t kClientId = std::uint64_t{1} << 60;  // no call's id
 
   ScopedEnvironment environment;
   TemporaryFolder folder;
@@ -119,7 +119,7 @@ class ClientTest : public ::testing::Test {
 
  private:
   std::shared_ptr<VirtualRuntime> runtime_ = std::make_shared<VirtualRuntime>();
-  std::multiset<std::uint64_t> submitted_;
+  std::map<std::uint64_t, std::size_t> submitted_;
 };
 
 }  // namespace gcs::test

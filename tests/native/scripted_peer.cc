@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HTTP/2 by hand, as far as a peer of unary calls needs it. Only the decoding of header blocks is nghttp2's.
+// HTTP/2 by hand, as far as a peer of unary calls needs it. Only the decoding of header blocks is
+// nghttp2's.
 #include "scripted_peer.h"
 
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
@@ -70,7 +72,9 @@ std::string Request::header(std::string_view name) const {
   return {};
 }
 
-std::string Request::message() const { return body.size() < 5 ? std::string() : body.substr(5); }
+std::string Request::message() const {
+  return body.size() < 5 ? std::string() : body.substr(5);
+}
 
 std::string frame_bytes(std::uint8_t type, std::uint8_t flags, std::uint32_t stream,
                         std::string_view payload) {
@@ -111,7 +115,9 @@ std::string settings_payload(const std::vector<std::pair<std::uint16_t, std::uin
   return out;
 }
 
-PeerConnection::PeerConnection(int fd) : fd_(fd) { nghttp2_hd_inflate_new(&inflater_); }
+PeerConnection::PeerConnection(int fd) : fd_(fd) {
+  nghttp2_hd_inflate_new(&inflater_);
+}
 
 PeerConnection::~PeerConnection() {
   nghttp2_hd_inflate_del(inflater_);
@@ -149,6 +155,7 @@ void PeerConnection::close() {
 }
 
 void PeerConnection::shut_down() {
+  shut_down_ = true;
   const std::lock_guard lock(closing_);
   if (!closed_) ::shutdown(fd_, SHUT_RDWR);
 }
@@ -156,6 +163,14 @@ void PeerConnection::shut_down() {
 void PeerConnection::wait_for_end() {
   while (!read_some().empty()) {
   }
+}
+
+void PeerConnection::wait_for(const std::atomic<bool>& flag) const {
+  while (!flag && !shut_down_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+void PeerConnection::stand_still() const {
+  wait_for(std::atomic<bool>{false});
 }
 
 bool PeerConnection::fill(std::size_t size) {
@@ -173,7 +188,9 @@ bool PeerConnection::fill(std::size_t size) {
 
 std::optional<Frame> PeerConnection::read_frame() {
   if (!fill(kFrameHeader)) return std::nullopt;
-  const auto byte = [this](std::size_t i) { return static_cast<std::uint8_t>(input_[input_at_ + i]); };
+  const auto byte = [this](std::size_t i) {
+    return static_cast<std::uint8_t>(input_[input_at_ + i]);
+  };
   const std::size_t length = std::size_t{byte(0)} << 16 | std::size_t{byte(1)} << 8 | byte(2);
   if (!fill(kFrameHeader + length)) return std::nullopt;
   Frame frame;
@@ -246,7 +263,8 @@ bool PeerConnection::handle(const Frame& frame) {
     case NGHTTP2_SETTINGS:
       if ((frame.flags & NGHTTP2_FLAG_ACK) != 0) return true;
       for (std::size_t at = 0; at + 6 <= frame.payload.size(); at += 6) {
-        if (frame.payload[at] == 0 && frame.payload[at + 1] == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE) {
+        if (frame.payload[at] == 0 &&
+            frame.payload[at + 1] == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE) {
           initial_window_ = read_u32(std::string_view(frame.payload).substr(at + 2));
         }
       }
@@ -326,8 +344,7 @@ bool PeerConnection::send_data(std::uint32_t stream, std::string_view bytes, boo
     }
     const std::int64_t window =
         std::min(connection_window_, initial_window_ + stream_windows_[stream]);
-    const std::size_t size =
-        std::min({bytes.size(), kMaxFrame, static_cast<std::size_t>(window)});
+    const std::size_t size = std::min({bytes.size(), kMaxFrame, static_cast<std::size_t>(window)});
     const bool last = end_stream && size == bytes.size();
     if (!send(NGHTTP2_DATA, last ? NGHTTP2_FLAG_END_STREAM : 0, stream, bytes.substr(0, size))) {
       return false;

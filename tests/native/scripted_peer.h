@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An HTTP/2 server for tests that does what its script says, well-behaved or not: frames are read and written one by
-// one, and raw bytes can go in between.
+// An HTTP/2 server for tests that does what its script says, well-behaved or not: frames are read
+// and written one by one, and raw bytes can go in between.
 //
-// Threads: the listener and each connection's script run on threads of their own. Destroying the peer shuts every
-// socket down, which ends every read and write of the scripts, and waits for them.
+// Threads: the listener and each connection's script run on threads of their own. Destroying the
+// peer shuts every socket down, which ends every read and write of the scripts, and waits for them.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -46,14 +46,16 @@ struct Request {
   std::string message() const;                      // without the length prefix
 };
 
-// Bytes of a frame; of a header block whose fields are neither indexed nor Huffman-coded; of a gRPC message.
+// Bytes of a frame; of a header block whose fields are neither indexed nor Huffman-coded; of a gRPC
+// message.
 std::string frame_bytes(std::uint8_t type, std::uint8_t flags, std::uint32_t stream,
                         std::string_view payload);
 std::string header_block(const Fields& fields);
 std::string grpc_message(std::string_view message, std::uint8_t compressed = 0);
 std::string settings_payload(const std::vector<std::pair<std::uint16_t, std::uint32_t>>& settings);
 
-// The connection as its script sees it. Reads return nullopt, and writes false, when the connection is over.
+// The connection as its script sees it. Reads return nullopt, and writes false, when the connection
+// is over.
 class PeerConnection {
  public:
   explicit PeerConnection(int fd);
@@ -67,6 +69,9 @@ class PeerConnection {
   void reset();  // RST instead of FIN
   void close();
   void wait_for_end();  // reads and drops until the client closes
+  // Reads nothing until `flag` is set or the peer is destroyed.
+  void wait_for(const std::atomic<bool>& flag) const;
+  void stand_still() const;  // reads nothing until the peer is destroyed
   std::uint64_t bytes_read() const { return bytes_read_; }
 
   // Frames.
@@ -80,10 +85,12 @@ class PeerConnection {
 
   // Calls. DATA is credited as it comes; PING and SETTINGS are answered.
   std::optional<Request> next_request();  // one whose END_STREAM has arrived
-  std::optional<Request> next_headers();  // one whose HEADERS have arrived; its body is not waited for
+  std::optional<Request>
+  next_headers();  // one whose HEADERS have arrived; its body is not waited for
   std::optional<std::uint32_t> next_reset(std::uint32_t stream);  // waits for RST_STREAM; its code
   // Sends a whole reply, within the client's windows.
-  bool reply(std::uint32_t stream, std::string_view message, const Fields& trailers = {{"grpc-status", "0"}});
+  bool reply(std::uint32_t stream, std::string_view message,
+             const Fields& trailers = {{"grpc-status", "0"}});
   bool send_data(std::uint32_t stream, std::string_view bytes, bool end_stream);
   // Replies to each request with its own message, until the connection is over.
   void echo();
@@ -108,6 +115,7 @@ class PeerConnection {
   std::map<std::uint32_t, std::int64_t> stream_windows_;  // what WINDOW_UPDATE added
   std::mutex closing_;
   bool closed_ = false;
+  std::atomic<bool> shut_down_{false};
   friend class ScriptedPeer;
   void shut_down();
 };

@@ -142,7 +142,8 @@ TEST_F(CallTest, MetadataTravelsWithCallsStartedAfterIt) {
   // None of these is framed before the next metadata comes.
   start(add_call());
   for (int i = 0; i < 3; ++i) {
-    connection->set_metadata({{"ray_cluster_id", value(i)}, {"authorization", "Bearer " + value(i)}});
+    connection->set_metadata(
+        {{"ray_cluster_id", value(i)}, {"authorization", "Bearer " + value(i)}});
     start(add_call());
   }
   connection->set_metadata({});
@@ -173,8 +174,9 @@ TEST_F(CallTest, SixtyFourMebibytesTravelBothWaysByReference) {
 TEST_F(CallTest, BodiesOfEverySizeArriveWhole) {
   ScriptedPeer peer(echo_all);
   ASSERT_TRUE(connect_to(peer));
-  for (const std::size_t size : {1ul, 187ul, 192ul, 193ul, 16378ul, 16379ul, 16380ul, 16384ul, 65535ul,
-                                 65536ul, 131067ul, 131072ul, 200000ul, 1048576ul, 3000001ul}) {
+  for (const std::size_t size :
+       {1ul, 187ul, 192ul, 193ul, 16378ul, 16379ul, 16380ul, 16384ul, 65535ul, 65536ul, 131067ul,
+        131072ul, 200000ul, 1048576ul, 3000001ul}) {
     start(add_call(patterned(size)));
     start(add_call(patterned(size)));
     calls.back().share();
@@ -237,8 +239,9 @@ TEST_F(CallTest, AStreamLimitThatIsRaisedGivesCapacity) {
   std::atomic<bool> raise{false};
   ScriptedPeer peer([&](PeerConnection& self) {
     if (!self.greet({{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0}})) return;
-    while (!raise) std::this_thread::sleep_for(1ms);
-    self.send(NGHTTP2_SETTINGS, 0, 0, settings_payload({{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 5}}));
+    self.wait_for(raise);
+    self.send(NGHTTP2_SETTINGS, 0, 0,
+              settings_payload({{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 5}}));
     self.echo();
   });
   ASSERT_TRUE(connect_to(peer));
@@ -257,7 +260,7 @@ TEST_F(CallTest, OutputAboveTheCapEndsCapacityUntilThePeerReads) {
         !self.send(NGHTTP2_WINDOW_UPDATE, 0, 0, std::string("\x7f\0\0\0", 4))) {
       return;
     }
-    while (!read) std::this_thread::sleep_for(1ms);
+    self.wait_for(read);
     self.echo();
   });
   options.output_cap = 256 << 10;
@@ -309,7 +312,7 @@ TEST_F(CallTest, NothingButThePrefaceIsSentBeforeThePeersSettings) {
   ScriptedPeer peer([&](PeerConnection& self) {
     while (before.size() < 24 + 9 + 18) before += self.read_some();
     have_preface = true;
-    while (!go) std::this_thread::sleep_for(1ms);
+    self.wait_for(go);
     self.send(NGHTTP2_SETTINGS, 0, 0, {});
     self.wait_for_end();
   });

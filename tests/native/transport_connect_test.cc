@@ -31,7 +31,8 @@ class ConnectTest : public TransportTest {
   }
 };
 
-// Look-ups that tests put in the place of the real one. A function pointer carries no state, so this does.
+// Look-ups that tests put in the place of the real one. A function pointer carries no state, so
+// this does.
 struct Stuck {
   std::mutex mutex;
   std::condition_variable changed;
@@ -63,14 +64,18 @@ LookupResult hanging_look_up(const std::string&, std::uint16_t) {
 
 LookupResult two_addresses(const std::string&, std::uint16_t port) {
   // 127.0.0.2 refuses, since peers listen on 127.0.0.1 alone.
-  return {{*transport::numeric_endpoint("127.0.0.2", port), *transport::numeric_endpoint("127.0.0.1", port)}, {}};
+  return {{*transport::numeric_endpoint("127.0.0.2", port),
+           *transport::numeric_endpoint("127.0.0.1", port)},
+          {}};
 }
 
 LookupResult failing_look_up(const std::string&, std::uint16_t) {
   return {{}, "no such host: Name or service not known"};
 }
 
-LookupResult throwing_look_up(const std::string&, std::uint16_t) { throw std::bad_alloc(); }
+LookupResult throwing_look_up(const std::string&, std::uint16_t) {
+  throw std::bad_alloc();
+}
 
 TEST_F(ConnectTest, NothingListens) {
   connect(free_port());
@@ -97,7 +102,8 @@ TEST_F(ConnectTest, LocalhostIsLookedUp) {
 }
 
 TEST_F(ConnectTest, TheHostDoesNotExist) {
-  connection = SocketConnector(loop, failing_look_up).connect({"nowhere.invalid", 6379}, options, notes);
+  connection =
+      SocketConnector(loop, failing_look_up).connect({"nowhere.invalid", 6379}, options, notes);
   ASSERT_TRUE(run_until_closed());
   EXPECT_EQ(notes.error.kind, ConnectionError::Kind::kResolve);
   EXPECT_EQ(notes.error.message, "no such host: Name or service not known");
@@ -107,7 +113,8 @@ TEST_F(ConnectTest, TheRealResolverSaysThatAHostDoesNotExist) {
   const LookupResult result = transport::look_up_host("nowhere.invalid", 1);
   EXPECT_TRUE(result.endpoints.empty());
   // "no such host", or, where no name server answers, "the look-up failed".
-  EXPECT_TRUE(result.error.find("no such host") == 0 || result.error.find("the look-up failed") == 0)
+  EXPECT_TRUE(result.error.find("no such host") == 0 ||
+              result.error.find("the look-up failed") == 0)
       << result.error;
 }
 
@@ -122,7 +129,8 @@ TEST_F(ConnectTest, ALookUpThatHangsEndsWithTheConnectTimeout) {
   stuck = &state;
   options.connect_timeout = 200'000'000;
   const auto begin = std::chrono::steady_clock::now();
-  connection = SocketConnector(loop, hanging_look_up).connect({"slow.example", 6379}, options, notes);
+  connection =
+      SocketConnector(loop, hanging_look_up).connect({"slow.example", 6379}, options, notes);
   ASSERT_TRUE(run_until_closed());
   EXPECT_EQ(notes.error.kind, ConnectionError::Kind::kTimeout);
   EXPECT_EQ(notes.error.message, "the look-up of 'slow.example' did not end within 0.2 s");
@@ -137,7 +145,8 @@ TEST_F(ConnectTest, ALookUpThatHangsDelaysNeitherCloseNorTheLoopsEndNorOthers) {
   auto own_loop = std::make_unique<AsioEventLoop>();
   Notes own_notes;
   const auto begin = std::chrono::steady_clock::now();
-  auto hanging = SocketConnector(*own_loop, hanging_look_up).connect({"slow.example", 1}, options, own_notes);
+  auto hanging =
+      SocketConnector(*own_loop, hanging_look_up).connect({"slow.example", 1}, options, own_notes);
   for (int i = 0; i < 500 && state.waiting == 0; ++i) own_loop->context().run_for(10ms);
 
   ScriptedPeer peer([](PeerConnection& self) {
@@ -160,11 +169,13 @@ TEST_F(ConnectTest, HangingLookUpsAreBounded) {
   std::deque<Notes> all(transport::Lookup::kMaxThreads + 1);
   std::vector<std::unique_ptr<Connection>> connections;
   for (Notes& each : all) {
-    connections.push_back(SocketConnector(loop, hanging_look_up).connect({"slow.example", 1}, options, each));
+    connections.push_back(
+        SocketConnector(loop, hanging_look_up).connect({"slow.example", 1}, options, each));
   }
   ASSERT_TRUE(run_until([&] { return all.back().closed == 1; }));
   EXPECT_EQ(all.back().error.kind, ConnectionError::Kind::kResolve);
-  EXPECT_NE(all.back().error.message.find("64 others"), std::string::npos) << all.back().error.message;
+  EXPECT_NE(all.back().error.message.find("64 others"), std::string::npos)
+      << all.back().error.message;
   connections.clear();
   state.release_and_join(transport::Lookup::kMaxThreads);
 }
@@ -183,7 +194,8 @@ TEST_F(ConnectTest, EveryAddressOfAHostIsTried) {
   ScriptedPeer peer([](PeerConnection& self) {
     if (self.greet()) self.echo();
   });
-  connection = SocketConnector(loop, two_addresses).connect({"two.example", peer.port()}, options, notes);
+  connection =
+      SocketConnector(loop, two_addresses).connect({"two.example", peer.port()}, options, notes);
   ASSERT_TRUE(run_until([this] { return notes.ready + notes.closed > 0; }));
   EXPECT_EQ(notes.ready, 1) << notes.error.message;
 }
@@ -192,7 +204,8 @@ TEST_F(ConnectTest, TheLastAddressesFailureIsReported) {
   const std::uint16_t port = free_port();
   connection = SocketConnector(loop, two_addresses).connect({"two.example", port}, options, notes);
   ASSERT_TRUE(run_until_closed());
-  EXPECT_EQ(notes.error.message, "connection refused (127.0.0.1:" + std::to_string(port) + ", the last of 2 addresses)");
+  EXPECT_EQ(notes.error.message,
+            "connection refused (127.0.0.1:" + std::to_string(port) + ", the last of 2 addresses)");
 }
 
 // A listener whose queue of connections is full takes no more, and answers nothing.
@@ -237,7 +250,9 @@ TEST_F(ConnectTest, AHostThatDoesNotAnswerIsNamedAtTheTimeout) {
 
 std::uint16_t silent_port = 0;
 LookupResult a_silent_and_a_good_address(const std::string&, std::uint16_t port) {
-  return {{*transport::numeric_endpoint("127.0.0.1", silent_port), *transport::numeric_endpoint("127.0.0.1", port)}, {}};
+  return {{*transport::numeric_endpoint("127.0.0.1", silent_port),
+           *transport::numeric_endpoint("127.0.0.1", port)},
+          {}};
 }
 
 TEST_F(ConnectTest, AnAddressThatDoesNotAnswerLeavesTimeForTheNext) {
@@ -247,7 +262,8 @@ TEST_F(ConnectTest, AnAddressThatDoesNotAnswerLeavesTimeForTheNext) {
     if (self.greet()) self.echo();
   });
   options.connect_timeout = 1'000'000'000;
-  connection = SocketConnector(loop, a_silent_and_a_good_address).connect({"two.example", peer.port()}, options, notes);
+  connection = SocketConnector(loop, a_silent_and_a_good_address)
+                   .connect({"two.example", peer.port()}, options, notes);
   ASSERT_TRUE(run_until([this] { return notes.ready + notes.closed > 0; }));
   EXPECT_EQ(notes.ready, 1) << notes.error.message;
 }
@@ -297,9 +313,12 @@ TEST_F(ConnectTest, ASilentPeerEndsWithTheConnectTimeoutAndCostsNoProcessorTime)
   const ConnectionError error = failure_of([](PeerConnection& self) { self.wait_for_end(); });
   getrusage(RUSAGE_THREAD, &after);
   EXPECT_EQ(error.kind, ConnectionError::Kind::kTimeout);
-  EXPECT_EQ(error.message, "the peer accepted the connection but sent no HTTP/2 SETTINGS within 0.3 s");
+  EXPECT_EQ(error.message,
+            "the peer accepted the connection but sent no HTTP/2 SETTINGS within 0.3 s");
   EXPECT_FALSE(error.is_misconfiguration());
-  const auto microseconds = [](const timeval& time) { return time.tv_sec * 1'000'000 + time.tv_usec; };
+  const auto microseconds = [](const timeval& time) {
+    return time.tv_sec * 1'000'000 + time.tv_usec;
+  };
   EXPECT_LT(microseconds(after.ru_utime) - microseconds(before.ru_utime), 100'000);
 }
 
@@ -420,7 +439,8 @@ TEST_F(ConnectTest, ConnectionsLeaveNoDescriptorsBehind) {
     run_for(10ms);
     if (i == 4) before = open_descriptors();
   }
-  EXPECT_TRUE(run_until([&] { return open_descriptors() <= before + 1; }, 5s)) << open_descriptors();
+  EXPECT_TRUE(run_until([&] { return open_descriptors() <= before + 1; }, 5s))
+      << open_descriptors();
 }
 
 }  // namespace

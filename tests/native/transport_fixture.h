@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A client's end of a connection for tests: calls, an observer that takes notes, and a loop that the test's own thread
-// drives until something has happened.
+// A client's end of a connection for tests: calls, an observer that takes notes, and a loop that
+// the test's own thread drives until something has happened.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -159,6 +159,50 @@ class TransportTest : public ::testing::Test {
   Notes notes;
   std::deque<TestCall> calls;
   std::unique_ptr<Connection> connection;
+};
+
+inline const Fields kOkHeaders{{":status", "200"}, {"content-type", "application/grpc"}};
+
+// Calls to a peer that answers the first in a way of its own, and echoes the next on the same
+// connection.
+class ReplyTest : public TransportTest {
+ protected:
+  using Answer = std::function<void(PeerConnection&, std::uint32_t stream)>;
+
+  // One call that `answer` answers, then one that is echoed.
+  TestCall& call_answered_by(Answer answer, std::string message = "hello") {
+    peer_ = std::make_unique<ScriptedPeer>([answer = std::move(answer)](PeerConnection& self) {
+      if (!self.greet()) return;
+      const auto request = self.next_request();
+      if (!request) return;
+      answer(self, request->stream);
+      self.echo();
+    });
+    EXPECT_TRUE(connect_to(*peer_));
+    TestCall& call = add_call(std::move(message));
+    connection->start(call);
+    EXPECT_TRUE(run_to_end(call));
+    EXPECT_EQ(call.ended, 1);
+    TestCall& next = add_call("next");
+    if (notes.closed == 0) {
+      connection->start(next);
+      EXPECT_TRUE(run_to_end(next));
+    }
+    EXPECT_TRUE(next.ok()) << next.result.message << notes.error.message;
+    EXPECT_EQ(next.reply(), "next");
+    EXPECT_EQ(call.ended, 1);
+    return call;
+  }
+  static void expect(const TestCall& call, StatusCode code, Origin origin, std::string_view text) {
+    EXPECT_EQ(call.result.code, code) << call.result.message;
+    EXPECT_EQ(call.result.origin, origin);
+    EXPECT_NE(call.result.message.find(text), std::string::npos) << call.result.message;
+    EXPECT_EQ(call.response.size(), 0u);
+    EXPECT_EQ(call.result.fate, Fate::kMayHaveRun);
+  }
+
+ private:
+  std::unique_ptr<ScriptedPeer> peer_;
 };
 
 }  // namespace gcs::test

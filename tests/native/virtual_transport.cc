@@ -39,11 +39,15 @@ void require(bool condition, const char* promise) {
 class VirtualLoop::VirtualTimer final : public transport::Timer {
  public:
   VirtualTimer(VirtualLoop& loop, transport::Task& on_expiry) : loop_(loop), on_expiry_(on_expiry) {
+    const std::lock_guard lock(loop_.mutex_);
     loop_.timers_.push_back(this);
   }
   VirtualTimer(const VirtualTimer&) = delete;
   VirtualTimer& operator=(const VirtualTimer&) = delete;
-  ~VirtualTimer() override { std::erase(loop_.timers_, this); }
+  ~VirtualTimer() override {
+    const std::lock_guard lock(loop_.mutex_);
+    std::erase(loop_.timers_, this);
+  }
 
   void set(TimePoint when) override { when_ = when; }
   TimePoint when() const noexcept { return when_; }
@@ -81,9 +85,11 @@ bool VirtualLoop::run_one() {
     return true;
   }
   VirtualTimer* due = nullptr;
+  std::unique_lock lock(mutex_);
   for (VirtualTimer* timer : timers_) {
     if (timer->when() <= now() && (due == nullptr || timer->when() < due->when())) due = timer;
   }
+  lock.unlock();
   if (due != nullptr) due->fire();
   return due != nullptr;
 }
@@ -108,6 +114,7 @@ void VirtualLoop::advance(std::int64_t duration) {
 
 TimePoint VirtualLoop::next_timer() const noexcept {
   TimePoint next = kNever;
+  const std::lock_guard lock(mutex_);
   for (const VirtualTimer* timer : timers_) next = std::min(next, timer->when());
   return next;
 }
@@ -252,6 +259,8 @@ void VirtualPeer::end(VirtualStream& stream, CallResult result) {
   UnaryCall& call = *stream.call;
   open_.erase(&call);
   stream.call = nullptr;
+  stream.ended = true;
+  stream.result = result;
   call.result = std::move(result);
   call.stream.ended = true;
   ended_.push_back(&call);

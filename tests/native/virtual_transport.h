@@ -7,7 +7,7 @@
 // the user's (a call started without room, cancelled twice, a loop that never comes to rest): so it serves tests and
 // fuzzing alike.
 //
-// Threads: VirtualLoop::post() and now() any; the rest one at a time, that of whoever drives the loop.
+// Threads: VirtualLoop::post(), now() and make_timer() any; the rest one at a time, that of whoever drives the loop.
 #pragma once
 
 #include <atomic>
@@ -52,7 +52,7 @@ class VirtualLoop final : public transport::EventLoop {
   bool run_one();
 
   std::atomic<transport::TimePoint> now_{1'000 * kSecond};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards the two lists
   std::deque<transport::Task*> posted_;
   std::vector<VirtualTimer*> timers_;
   std::uint64_t turns_ = 0;
@@ -68,6 +68,8 @@ struct VirtualStream {
   transport::TimePoint started = 0;
   bool sent = false;  // flush() came after it
   bool cancelled = false;
+  bool ended = false;            // with `result`
+  transport::CallResult result;
 
   bool is_open() const noexcept { return call != nullptr; }
   // The value of a metadata header; empty if there is none.

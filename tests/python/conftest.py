@@ -9,38 +9,22 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import os
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import uvloop
-from helpers import Peer
+from helpers import LOOPS, Peer
 
 import gcs_cffi
 from gcs_cffi.testing import GcsServer
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from gcs_cffi import GcsClient, sync
-
-
-class LoopWithoutReaders(asyncio.SelectorEventLoop):
-    """A loop that cannot watch descriptors, as Windows' cannot: it is woken by callback."""
-
-    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]
-        """Refuses."""
-        raise NotImplementedError
-
-
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.SelectorEventLoop,
-    "uvloop": uvloop.new_event_loop,
-    "callback": LoopWithoutReaders,
-}
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

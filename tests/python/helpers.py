@@ -11,12 +11,29 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import uvloop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PATIENCE = 10.0  # seconds; for what takes milliseconds on a quiet machine
+
+
+class LoopWithoutReaders(asyncio.SelectorEventLoop):
+    """A loop that cannot watch descriptors, as Windows' cannot: it is woken by callback."""
+
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]
+        """Refuses."""
+        raise NotImplementedError
+
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.SelectorEventLoop,
+    "uvloop": uvloop.new_event_loop,
+    "callback": LoopWithoutReaders,
+}
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
@@ -72,9 +89,28 @@ def run_script(
     )
 
 
+SCRIPT_LOOP = """
+import os, sys
+sys.path.insert(0, os.environ["TESTS_FOLDER"])
+from helpers import LOOPS
+loop = LOOPS[os.environ["TESTS_LOOP"]]()
+"""
+"""Opens a script that `run_script_on()` runs: makes `loop`."""
+
+
+def run_script_on(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], code: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python code that has an event loop of the given kind in `loop`."""
+    kind = next(name for name, factory in LOOPS.items() if factory is new_loop)
+    env = {"TESTS_FOLDER": os.path.dirname(__file__), "TESTS_LOOP": kind}
+    return run_script(SCRIPT_LOOP + code, *arguments, env=env)
+
+
 def said_nothing(done: subprocess.CompletedProcess[str]) -> bool:
     """Whether a script ended well, and without a word."""
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    outcome = (done.returncode, done.stdout, done.stderr)
+    assert outcome == (0, "", ""), f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return True
 
 

@@ -125,7 +125,7 @@ async def test_big_requests_and_replies_pass(gcs: GcsClient, namespace: str) -> 
         ((*CHECK_ALIVE, 5), TypeError, "bytes, a message or a dict"),
         ((*CHECK_ALIVE, None), TypeError, "bytes, a message or a dict"),
         ((*CHECK_ALIVE, {"no_such_field": 1}), ValueError, "no_such_field"),
-        ((*CHECK_ALIVE, {"node_ids": 5}), TypeError, ""),
+        ((*CHECK_ALIVE, {"node_ids": 5}), TypeError, "iterable"),
         ((*CHECK_ALIVE, messages.GetClusterIdRequest()), TypeError, "GetClusterIdRequest"),
         ((UNKNOWN_SERVICE, "Check", {}), ValueError, "not known"),
         ((UNKNOWN_SERVICE, "Check", messages.CheckAliveRequest()), ValueError, "not known"),

@@ -140,9 +140,9 @@ async def test_every_async_method_is_a_coroutine_function(gcs: GcsClient) -> Non
 def test_blocking_and_async_have_the_same_names_and_arguments() -> None:
     for cls, other in (
         (gcs_cffi.GcsClient, sync.GcsClient),
-        (gcs_cffi.kv.KeyValueStore, sync.KeyValueStore),
-        (gcs_cffi.jobs.Jobs, sync.Jobs),
-        (gcs_cffi.nodes.Nodes, sync.Nodes),
+        (gcs_cffi.KeyValueStore, sync.KeyValueStore),
+        (gcs_cffi.Jobs, sync.Jobs),
+        (gcs_cffi.Nodes, sync.Nodes),
     ):
         names = {name for name in dir(cls) if not name.startswith("_")}
         assert names == {name for name in dir(other) if not name.startswith("_")}

@@ -114,7 +114,7 @@ def test_a_stopped_server_can_be_started_again() -> None:
     with GcsServer() as server:
         port = server.port
         server.stop()
-        assert server.returncode == 0
+        assert server.returncode == 0, server.log_text()
         assert not server.running
         assert not accepts("127.0.0.1", port)
         assert server.folder.is_dir()
@@ -203,6 +203,30 @@ def test_a_server_that_does_not_answer_in_time_is_an_error_and_ends() -> None:
     assert is_gone(server.pid)
 
 
+def test_closing_ends_a_start_under_way() -> None:
+    failures: list[Exception] = []
+
+    def start() -> None:
+        try:
+            server.start()
+        except GcsServerError as error:
+            failures.append(error)
+
+    # The server waits for a Redis that never says a word.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = GcsServer(redis=f"127.0.0.1:{silent.getsockname()[1]}", start_timeout=60.0)
+        thread = threading.Thread(target=start)
+        thread.start()
+        connection = silent.accept()[0]
+        began = time.monotonic()
+        server.close()
+        thread.join()
+        connection.close()
+    assert time.monotonic() - began < 10
+    assert "closed while it was starting" in str(failures[0])
+    assert is_gone(server.pid)
+
+
 def test_a_start_from_a_thread_that_blocks_signals_leaves_the_server_stoppable() -> None:
     with contextlib.ExitStack() as stack:
 
@@ -217,7 +241,7 @@ def test_a_start_from_a_thread_that_blocks_signals_leaves_the_server_stoppable()
         # The thread that started it has ended, and the server must not have.
         assert answers(server)
         server.stop()
-        assert server.returncode == 0
+        assert server.returncode == 0, server.log_text()
 
 
 def test_an_unclosed_server_warns_and_ends() -> None:

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forks: the child gets errors at once and may make clients of its own; the parent goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import run_script, run_script_on, said_nothing
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from gcs_cffi.testing import GcsServer
+
+OPENING = """
+import asyncio, gc, os, sys, time, warnings
+import gcs_cffi
+warnings.filterwarnings("error", "a client of", ResourceWarning)
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)
+
+def forked(child):
+    "Runs child in a forked process, and fails unless it ends well and soon."
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child()
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+        sys.exit(0)     # with all that an interpreter does at its end
+    for _ in range(1000):
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            assert status == 0, status
+            return
+        time.sleep(0.01)
+    os.kill(pid, 9)
+    raise AssertionError("the child hangs")
+"""
+
+
+def test_in_a_child_a_blocking_client_fails_at_once_and_a_new_one_works(
+    server: GcsServer,
+) -> None:
+    script = """
+gcs = gcs_cffi.sync.connect(sys.argv[1])
+gcs.kv.put("key", b"value", namespace="fork")
+def child():
+    began = time.monotonic()
+    for call in (lambda: gcs.kv.get("key", namespace="fork"), lambda: gcs.jobs.next_id()):
+        try:
+            call()
+        except gcs_cffi.ForkedError:
+            pass
+        else:
+            raise AssertionError
+    assert time.monotonic() - began < 1
+    assert gcs.state == "closed" and gcs.cluster_id is not None
+    with gcs_cffi.sync.connect(sys.argv[1]) as own:
+        assert own.kv.get("key", namespace="fork") == b"value"
+    gcs.close()
+for _ in range(3):
+    forked(child)
+    assert gcs.kv.get("key", namespace="fork") == b"value"
+gcs.close()
+"""
+    assert said_nothing(run_script(OPENING + script, server.address))
+
+
+def test_in_a_child_loops_and_clients_of_the_parent_are_left_alone(
+    server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    script = """
+async def connected():
+    gcs = await gcs_cffi.connect(sys.argv[1])
+    await gcs.kv.put("key", b"value", namespace="fork")
+    return gcs
+gcs = loop.run_until_complete(connected())
+async def own():
+    try:
+        await gcs.kv.get("key", namespace="fork")
+    except gcs_cffi.ForkedError:
+        pass
+    else:
+        raise AssertionError
+    async with gcs_cffi.connect(sys.argv[1]) as mine:
+        assert await mine.kv.get("key", namespace="fork") == b"value"
+def child():
+    global gcs, loop
+    asyncio.run(own())
+    del gcs         # its finalizer does nothing here, and says nothing
+    gc.collect()
+for _ in range(3):
+    forked(child)
+    # The parent's loop is still woken.
+    for _ in range(3):
+        get = gcs.kv.get("key", namespace="fork")
+        assert loop.run_until_complete(asyncio.wait_for(get, 5)) == b"value"
+async def close():
+    await gcs.close()
+loop.run_until_complete(close())
+loop.run_until_complete(loop.shutdown_asyncgens())
+loop.close()
+"""
+    assert said_nothing(run_script_on(new_loop, OPENING + script, server.address))
+
+
+@pytest.mark.parametrize("end", ["loop.close()", "del loop", "pass"])
+def test_a_child_that_closes_the_parents_loop_does_not_deafen_the_parent(
+    server: GcsServer, end: str
+) -> None:
+    script = f"""
+loop = asyncio.new_event_loop()
+async def connected():
+    return await gcs_cffi.connect(sys.argv[1])
+gcs = loop.run_until_complete(connected())
+def child():
+    global loop
+    {end}
+    gc.collect()
+forked(child)
+for _ in range(3):
+    get = gcs.kv.get("nothing", namespace="nowhere")
+    assert loop.run_until_complete(asyncio.wait_for(get, 5)) is None
+loop.run_until_complete(gcs.close())
+loop.close()
+"""
+    assert said_nothing(run_script(OPENING + script, server.address))

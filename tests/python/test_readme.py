@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the README says works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers import run_script
+
+if TYPE_CHECKING:
+    from gcs_cffi.testing import GcsServer
+
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+ADDRESS = "127.0.0.1:6379"
+
+
+def test_the_ten_line_example_works(server: GcsServer) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    example = blocks[0]
+    assert len(example.splitlines()) == 10
+    assert example.count(ADDRESS) == 1
+    done = run_script(example.replace(ADDRESS, server.address))
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first == "b'red'"
+    assert re.fullmatch(r"[0-9a-f]{8} \d+ nodes", second)
+
+
+def test_the_two_commands_come_first() -> None:
+    indented = re.findall(r"^    (\S+ \S+)", README.read_text(), re.MULTILINE)
+    assert indented[:2] == ["./dev demo", "./dev test"]
