@@ -36,6 +36,9 @@ from gcs_cffi.ids import (
     TaskID,
     WorkerID,
 )
+from gcs_cffi.jobs import Jobs
+from gcs_cffi.kv import KeyValueStore
+from gcs_cffi.nodes import Nodes
 
 __version__ = _version()
 
@@ -55,8 +58,11 @@ __all__ = [
     "GcsStatusError",
     "InvalidRequestError",
     "JobID",
+    "Jobs",
+    "KeyValueStore",
     "LimitExceededError",
     "NodeID",
+    "Nodes",
     "ObjectID",
     "PlacementGroupID",
     "RpcError",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gcs_cffi import _log, _native, _status
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import pack_call, result_of
+from gcs_cffi._reactor import retire_closed_loops
 from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Channel(ClientHandle):
     def connect(cls, settings: ClientOptions) -> Channel:
         """Makes a client and connects it. RPC: NodeInfoGcsService.GetClusterId."""
         _log.follow_level()
+        retire_closed_loops()  # the log's records might go to one of them
         handle = _native.client_create(settings)
         try:
             queue = _take_queue()
@@ -75,8 +77,9 @@ class Channel(ClientHandle):
         return _wait(queue, call_id)
 
     def close(self) -> None:
-        """Ends the client."""
+        """Ends the client, and gives up what belonged to closed loops."""
         self.post_close()
+        retire_closed_loops()
 
 
 def _take_queue() -> _native.Queue:

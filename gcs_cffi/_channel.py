@@ -9,12 +9,12 @@ Invariants:
 
 from __future__ import annotations
 
-from asyncio import CancelledError, get_running_loop
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Any
 
 from gcs_cffi import _log, _native
 from gcs_cffi._handle import ClientHandle
-from gcs_cffi._packed import POINTER_SIZE, pack_call, pack_cancel
+from gcs_cffi._packed import POINTER_SIZE, pack_call
 from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class Channel(ClientHandle):
             reactor.schedule(loop)
         try:
             return await future
-        except (CancelledError, GeneratorExit):
-            reactor.cancel(client, call_id, pack_cancel(client, call_id))
+        except BaseException:
+            reactor.cancel(client, call_id)
             raise
 
     async def close(self) -> None:

@@ -5,7 +5,8 @@ Invariants:
 - A handle is closed exactly once, by `close()` or by the finalizer, which only posts it.
 - The finalizer may run on any thread, the library's included, at any point: it takes no lock and
   calls nothing that waits.
-- In a forked child the finalizer does nothing: the client is the parent's.
+- In a forked child the finalizer does nothing: the client is the parent's. Nor does it when the
+  interpreter ends: the library ends by itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from gcs_cffi.errors import from_status
 from gcs_cffi.ids import ClusterID
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcs_cffi.errors import GcsError
     from gcs_cffi.options import State
 
@@ -42,15 +45,14 @@ class ClientHandle:
         self.handle = handle
         self._process = _native.process()
         self._cluster_id: ClusterID | None = None
+        self._learn_cluster_id()
         self.address = _native.client_address(handle)
 
     @property
     def cluster_id(self) -> ClusterID | None:
         """The cluster's id, or None while it is not known."""
         if self.handle and not self._inherited:
-            text = _native.client_cluster_id(self.handle)
-            if text:
-                self._cluster_id = ClusterID.from_hex(text)
+            self._learn_cluster_id()
         return self._cluster_id
 
     @property
@@ -67,25 +69,28 @@ class ClientHandle:
 
     def post_close(self) -> None:
         """Ends the client, and what is pending with it. Never blocks; again does nothing."""
-        if self.handle:
-            _ = self.cluster_id  # what is known stays known
         handle, self.handle = self.handle, 0
         if handle:
             _native.client_close(handle)
+
+    def _learn_cluster_id(self) -> None:
+        text = _native.client_cluster_id(self.handle)
+        if text:
+            self._cluster_id = ClusterID.from_hex(text)
 
     @property
     def _inherited(self) -> bool:
         return self._process is not _native.process()
 
-    def __del__(self) -> None:
-        handle, self.handle = self.handle, 0
-        if not handle or self._inherited:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        handle = self.handle
+        if not handle or ending() or self._inherited:
             return
+        self.handle = 0
         _native.client_close(handle)
-        if not sys.is_finalizing():
-            warnings.warn(
-                f"a client of {self.address} was never closed: use `with`, `async with` or close()",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
+        warnings.warn(
+            f"a client of {self.address} was never closed: use `with`, `async with` or close()",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )

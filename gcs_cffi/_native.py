@@ -17,6 +17,7 @@ import atexit
 import itertools
 import os
 import struct
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _status
@@ -321,8 +322,9 @@ class Queue:
             _exit_queues.discard(handle)
             lib.gcs_queue_close(handle)
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ending():
+            self.close()
 
 
 def take_buffer(buffer: int) -> bytes:

@@ -16,6 +16,7 @@ Invariants:
   more.
 - What runs in the loop on our behalf runs in an empty context: the first caller's would live on in
   it.
+- When the interpreter ends, nothing is done: the library ends by itself, and half of this is gone.
 - In a forked child, reactors of the parent are left alone: their loops share descriptors with it.
 """
 
@@ -24,13 +25,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sys
 import threading
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status, options
-from gcs_cffi._packed import result_of
+from gcs_cffi._packed import pack_cancel, result_of
 from gcs_cffi.errors import GcsError, from_status
 
 if TYPE_CHECKING:
@@ -41,8 +43,6 @@ _DRAIN_BYTES: Final = 256 * 1024
 _DRAINS_PER_WAKE: Final = 4  # more events than these take are left for the loop's next iteration
 
 _PLAIN_KINDS: Final = frozenset({_native.CALL, _native.KV_GET})  # their result is the event's bytes
-
-_NOTHING: Final = contextvars.Context()
 
 _lock = threading.RLock()
 _reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Reactor] = (
@@ -83,8 +83,9 @@ class Reactor:
 
     __slots__ = (
         "__weakref__",
+        "_context",
+        "_descriptor",
         "_shutdown_hook",
-        "_watched",
         "batch",
         "lent",
         "loop",
@@ -99,7 +100,8 @@ class Reactor:
         self.batch: dict[int, bytes] = {}
         self.lent: list[bytes] = []
         self.scheduled = False
-        self._watched = False
+        self._context = contextvars.Context()  # not one for all: two threads cannot be in the same
+        self._descriptor: int | None = None
         self._shutdown_hook: weakref.ref[AsyncGenerator[None, None]] | None = None
         self.queue = self._watched_queue(loop) or self._waking_queue()
         _log.follow_level()
@@ -111,7 +113,7 @@ class Reactor:
     def schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         """Has the batch handed over behind what the loop already has to run."""
         self.scheduled = True
-        loop.call_soon(self.flush, context=_NOTHING)
+        loop.call_soon(self.flush, context=self._context)
 
     def flush(self) -> None:
         """Hands the batch over."""
@@ -121,7 +123,7 @@ class Reactor:
             return
         lent, self.lent = self.lent, []
         try:
-            status = self.queue.submit(b"".join(batch.values()))
+            status = self.queue.submit(b"".join(self._without_cancelled(batch)))
         except BaseException as error:
             message = f"the calls could not be handed to the library: {error!r}"
             self._fail(batch, _status.INTERNAL, message)
@@ -132,9 +134,24 @@ class Reactor:
         if status != _status.OK:
             self._fail(batch, status, "the library refused the calls of this iteration altogether")
 
-    def cancel(self, client: int, call_id: int, record: bytes) -> None:
-        """Ends a call that nobody waits for any more. `record`: its cancellation, packed."""
-        if self.pending.pop(call_id, None) is None:
+    def _without_cancelled(self, batch: dict[int, bytes]) -> list[bytes]:
+        """The records to hand over: a call whose task was cancelled meanwhile is not among them."""
+        pending = self.pending
+        records = []
+        for call_id, record in batch.items():
+            future = pending.get(call_id)
+            if future is not None and future.cancelled():
+                del pending[call_id]
+            else:
+                records.append(record)
+        return records
+
+    def cancel(
+        self, client: int, call_id: int, ending: Callable[[], bool] = sys.is_finalizing
+    ) -> None:
+        """Ends a call that nobody waits for any more; one that has ended already is left alone."""
+        # At the interpreter's end coroutines are thrown away when half of it is gone.
+        if self.pending.pop(call_id, None) is None or ending():
             return
         if self.batch.pop(call_id, None) is not None:
             return  # it never reached the library
@@ -143,7 +160,7 @@ class Reactor:
             # A coroutine that is thrown away, which may happen anywhere.
             _native.cancel(client, call_id)
             return
-        self.batch[-call_id] = record
+        self.batch[-call_id] = pack_cancel(client, call_id)
         if not self.scheduled:
             self.schedule(loop)
 
@@ -167,8 +184,8 @@ class Reactor:
                 break
         else:
             # A descriptor stays readable; a wake function is called for an empty queue only.
-            if not self._watched:
-                loop.call_soon(self.drain, context=_NOTHING)
+            if self._descriptor is None:
+                loop.call_soon(self.drain, context=self._context)
         if not self.scheduled:
             self.schedule(loop)
 
@@ -199,7 +216,7 @@ class Reactor:
         loop = self.loop()
         if loop is not None:
             with suppress(RuntimeError):  # closed: nobody waits any more
-                loop.call_soon_threadsafe(self.drain, context=_NOTHING)
+                loop.call_soon_threadsafe(self.drain, context=self._context)
 
     # ---- life and death
     # -------------------------------------------------------------------------------------
@@ -214,8 +231,8 @@ class Reactor:
             if _reactors.get(loop) is self:
                 del _reactors[loop]
         if not loop.is_closed():
-            if self._watched:
-                loop.remove_reader(self.queue.fd())
+            if self._descriptor is not None:
+                loop.remove_reader(self._descriptor)
             self._end_shutdown_hook()
             self._fail(list(self.pending), _status.CLOSED, "the event loop is shutting down")
         self.pending.clear()
@@ -234,12 +251,13 @@ class Reactor:
             return None
         queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
         hook = _until_shutdown(weakref.ref(self))
+        descriptor = queue.fd()
         try:
-            _NOTHING.run(loop.add_reader, queue.fd(), self.drain, hook)
+            self._context.run(loop.add_reader, descriptor, self.drain, hook)
         except NotImplementedError:
             queue.close()
             return None
-        self._watched = True
+        self._descriptor = descriptor
         if not getattr(loop, "_asyncgens_shutdown_called", False):
             _start(hook)
             self._shutdown_hook = weakref.ref(hook)
@@ -272,8 +290,8 @@ class Reactor:
             if future is not None and not future.done():
                 future.set_exception(from_status(status, _status.FLAG_LOCAL, message))
 
-    def __del__(self) -> None:
-        queue = getattr(self, "queue", None)
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        queue = None if ending() else getattr(self, "queue", None)
         if queue is not None and not queue.inherited:
             _log.detach(queue)
             queue.close()

@@ -20,6 +20,7 @@ HELP = """usage: ./dev VERB [arguments]
                     is on the machine; with ARGS (pytest's, such as -k EXPR): the Python tests
                     only, and on .venv's Python only
   lint              formats, types, static analysis, the rules on sources, header and symbols
+  format            rewrite the sources in the form that lint asks for
   bench [--quick]   calls per second and client CPU per call, beside Ray's client and grpc.aio
   sanitize [KIND]   the C++ and C tests under AddressSanitizer with UndefinedBehaviorSanitizer
                     (KIND address) and under ThreadSanitizer (KIND thread)
@@ -44,6 +45,7 @@ def main(arguments: "list[str]") -> int:
         "demo": verbs.demo,
         "test": verbs.test,
         "lint": verbs.lint,
+        "format": verbs.reformat,
         "bench": verbs.bench,
         "sanitize": verbs.sanitize,
     }

@@ -30,6 +30,13 @@ def add_checks(plan: Plan) -> None:
     plan.add("clang-tidy", check_clang_tidy)
 
 
+def add_formatting(plan: Plan) -> None:
+    """Add what rewrites the files, for the checks that are about their form."""
+    plan.add("ruff check --fix", lambda: _ruff("check", "--fix-only"))
+    plan.add("ruff format", lambda: _ruff("format"))
+    plan.add("clang-format", lambda: _clang_format("-i"))
+
+
 def _ruff(*words: str) -> str | None:
     run([VENV / "bin" / "ruff", *words, "--quiet", "."], env=clean_environment(VENV), cwd=ROOT)
     return None
@@ -59,8 +66,11 @@ def _native_files(*suffixes: str) -> list[Path]:
 
 def check_clang_format() -> str | None:
     """Check the format of all C and C++."""
-    files = _native_files(".cc", ".h", ".c")
-    run(["clang-format", "--dry-run", "-Werror", *files], cwd=ROOT)
+    return _clang_format("--dry-run", "-Werror")
+
+
+def _clang_format(*words: str) -> str | None:
+    run(["clang-format", *words, *_native_files(".cc", ".h", ".c")], cwd=ROOT)
     return None
 
 

@@ -29,6 +29,7 @@ from environment import (
 from machine import BUILD, ROOT, clean_environment, temporary_home
 
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
+CLUSTER_TESTS = "tests/cluster"
 
 
 @dataclass
@@ -84,6 +85,13 @@ class Tests:
         minor = sys.version_info.minor
         plan.add_loud(
             f"Python tests on 3.{minor}", lambda: self._pytest(VENV, f"Python 3.{minor}", arguments)
+        )
+
+    def add_clusters(self, plan: Plan) -> None:
+        """Add the tests on clusters that a real Ray has started, which only .venv has."""
+        plan.add_loud(
+            "tests on real Ray clusters",
+            lambda: self._pytest(VENV, "Ray clusters", [CLUSTER_TESTS]),
         )
 
     def add_other_python(self, plan: Plan, minor: int, python: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from console import Plan, complain, show
 from environment import PYTHON, VENV, exclusive, gcs_server, set_up
-from linting import add_checks
+from linting import add_checks, add_formatting
 from machine import LINT_PACKAGES, ROOT, clean_environment, other_pythons
 from testing import SANITIZERS, Tests
 
@@ -50,6 +50,7 @@ def test(arguments: Sequence[str]) -> int:
         tests.add_native(plan)
     tests.add_python(plan, arguments)
     if not arguments:
+        tests.add_clusters(plan)
         others, lacking = other_pythons()
         for minor, python in others.items():
             tests.add_other_python(plan, minor, python)
@@ -69,6 +70,16 @@ def lint(arguments: Sequence[str]) -> int:
     set_up(plan, groups=["lint", "bench"], packages=LINT_PACKAGES)
     plan.keep_going()
     add_checks(plan)
+    plan.run()
+    return 0
+
+
+def reformat(arguments: Sequence[str]) -> int:
+    """Rewrite the sources in the form that lint asks for."""
+    _no_arguments("format", arguments)
+    plan = Plan(exclusive)
+    set_up(plan, groups=["lint", "bench"], packages=LINT_PACKAGES)
+    add_formatting(plan)
     plan.run()
     return 0
 
