@@ -48,6 +48,8 @@ _lock = threading.RLock()
 _reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Reactor] = (
     weakref.WeakKeyDictionary()
 )
+# Loops that have closed their asynchronous generators, and would complain about another one.
+_shut_down: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 def reactor_for(loop: asyncio.AbstractEventLoop) -> Reactor:
@@ -242,8 +244,11 @@ class Reactor:
 
     def shut_down(self) -> None:
         """The loop is shutting down; what is still pending keeps the reactor until it is closed."""
+        self._shutdown_hook = None
+        loop = self.loop()
+        if loop is not None and not self.queue.inherited:
+            _shut_down.add(loop)
         if not self.pending:
-            self._shutdown_hook = None
             self.retire()
 
     def _watched_queue(self, loop: asyncio.AbstractEventLoop) -> _native.Queue | None:
@@ -258,7 +263,7 @@ class Reactor:
             queue.close()
             return None
         self._descriptor = descriptor
-        if not getattr(loop, "_asyncgens_shutdown_called", False):
+        if loop not in _shut_down and not getattr(loop, "_asyncgens_shutdown_called", False):
             _start(hook)
             self._shutdown_hook = weakref.ref(hook)
         return queue
@@ -319,7 +324,8 @@ async def _until_shutdown(reactor: weakref.ref[Reactor]) -> AsyncGenerator[None,
 
 
 def _start(generator: AsyncGenerator[None, None]) -> None:
-    with suppress(StopIteration):  # it stands at its yield
+    # It stands at its yield; or the loop has warned that it is shut down, and warnings are errors.
+    with suppress(StopIteration, ResourceWarning):
         generator.asend(None).send(None)
 
 

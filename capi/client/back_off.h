@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How long to stay away from a server that fails: not at all the first time, then a random part of 50 ms, 100 ms, ... up to
-// 2 s (full jitter, so that a thousand clients of a restarted server do not come at once). Only a completed call resets it: a
-// server that accepts connections and then drops them is not well.
+// How long to stay away from a server that fails: not at all the first time, then a random part of
+// 50 ms, 100 ms, ... up to 2 s (full jitter, so that a thousand clients of a restarted server do
+// not come at once). Only a completed call resets it: a server that accepts connections and then
+// drops them is not well.
 //
 // Threads: the I/O thread's.
 #pragma once

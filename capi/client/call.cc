@@ -5,9 +5,13 @@
 
 namespace gcs {
 
-Call::Call(EventKind event_kind, const Method& method) : Event(event_kind), known(&method) { path = method.path; }
+Call::Call(EventKind event_kind, const Method& method) : Event(event_kind), known(&method) {
+  path = method.path;
+}
 
-Call::Call(std::string_view unknown_path) : Event(EventKind::kCall), own_path_(unknown_path) { path = own_path_; }
+Call::Call(std::string_view unknown_path) : Event(EventKind::kCall), own_path_(unknown_path) {
+  path = own_path_;
+}
 
 std::unique_ptr<Call> Call::make_by_path(std::string_view path) {
   if (const Method* method = find_method(path)) return make(EventKind::kCall, *method);

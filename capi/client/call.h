@@ -2,7 +2,8 @@
 //
 // One call: the request, where it stands, and in the end the reply.
 //
-// Threads: whoever makes it owns it until GcsClient::submit(); then the I/O thread; then, as an Event, the sink.
+// Threads: whoever makes it owns it until GcsClient::submit(); then the I/O thread; then, as an
+// Event, the sink.
 #pragma once
 
 #include <array>
@@ -32,14 +33,17 @@ class Call final : public Event, public transport::UnaryCall {
   using transport::UnaryCall::message;  // the request; what a failure says is Event::message()
 
   // A call of a known method; throws std::bad_alloc as every function that makes one.
-  static std::unique_ptr<Call> make(EventKind kind, const Method& method) { return std::make_unique<Call>(kind, method); }
+  static std::unique_ptr<Call> make(EventKind kind, const Method& method) {
+    return std::make_unique<Call>(kind, method);
+  }
   // By path: "/package.Service/Method". A path of a known method is treated as that method.
   static std::unique_ptr<Call> make_by_path(std::string_view path);
 
   Call(EventKind kind, const Method& method);
   explicit Call(std::string_view unknown_path);
 
-  // Room for a request of `size` bytes, to be written at once: inside the object when small, else in a shared block.
+  // Room for a request of `size` bytes, to be written at once: inside the object when small, else
+  // in a shared block.
   std::uint8_t* allocate_request(std::size_t size);
   void copy_request(std::span<const std::uint8_t> bytes);
   void lend_request(transport::SharedBytes bytes) noexcept;
@@ -53,9 +57,10 @@ class Call final : public Event, public transport::UnaryCall {
   void drop_request() noexcept;
 
   // What the caller asked for.
-  std::int64_t timeout = kTimeoutDefault;  // nanoseconds from `started` on, or kTimeoutNone, kTimeoutDefault
-  transport::TimePoint started = 0;        // 0: when it is submitted
-  std::int8_t wait_for_ready = -1;         // -1: as the client
+  std::int64_t timeout =
+      kTimeoutDefault;  // nanoseconds from `started` on, or kTimeoutNone, kTimeoutDefault
+  transport::TimePoint started = 0;  // 0: when it is submitted
+  std::int8_t wait_for_ready = -1;   // -1: as the client
   Retry retry = Retry::kSafe;
   const Method* known = nullptr;  // nullptr: a path that has no number
 
@@ -66,7 +71,7 @@ class Call final : public Event, public transport::UnaryCall {
   std::uint8_t rejections = 0;    // answers that said that the cluster or the token is another one
   bool refused = false;           // a sending ended that never ran
   std::uint32_t token_version = 0;  // of the token that it was sent with
-  bool internal = false;  // the client's own: not in the table, ends at the client
+  bool internal = false;            // the client's own: not in the table, ends at the client
   Link* link = nullptr;
   std::size_t heap_index = 0;
   Call* table_next = nullptr;

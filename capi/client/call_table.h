@@ -2,8 +2,8 @@
 //
 // The calls of one client that have been accepted and have not ended, by id. Owns them.
 //
-// Ids come from one counter, so that their low bits spread them perfectly: a bucket array of chains that run through the
-// calls themselves, which allocates only to grow.
+// Ids come from one counter, so that their low bits spread them perfectly: a bucket array of chains
+// that run through the calls themselves, which allocates only to grow.
 //
 // Threads: the I/O thread's.
 #pragma once
@@ -46,7 +46,9 @@ class CallTable {
   }
 
  private:
-  std::size_t bucket(std::uint64_t id) const noexcept { return static_cast<std::size_t>(id) & (buckets_.size() - 1); }
+  std::size_t bucket(std::uint64_t id) const noexcept {
+    return static_cast<std::size_t>(id) & (buckets_.size() - 1);
+  }
 
   std::vector<Call*> buckets_;  // a power of two
   std::size_t size_ = 0;

@@ -24,7 +24,8 @@ struct ClientOptions {
   std::uint64_t max_send_message = std::uint64_t{512} << 20;
   std::uint64_t max_receive_message = std::uint64_t{512} << 20;
   std::int64_t tcp_user_timeout = 20'000'000'000;
-  // Gets state events and the terminal one; may be empty. The function and the user are for the sink.
+  // Gets state events and the terminal one; may be empty. The function and the user are for the
+  // sink.
   SinkReference event_sink;
   void (*event_function)() = nullptr;
   void* event_user = nullptr;

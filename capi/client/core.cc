@@ -12,8 +12,11 @@ namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 
-// A tenth less than connect() has, so that an attempt that times out can still say what it was waiting for.
-std::int64_t attempt_timeout(std::int64_t connect_timeout) { return connect_timeout - connect_timeout / 10; }
+// A tenth less than connect() has, so that an attempt that times out can still say what it was
+// waiting for.
+std::int64_t attempt_timeout(std::int64_t connect_timeout) {
+  return connect_timeout - connect_timeout / 10;
+}
 
 transport::TimePoint add(transport::TimePoint time, std::int64_t duration) noexcept {
   return duration > transport::kNever - time ? transport::kNever : time + duration;
@@ -23,12 +26,14 @@ transport::TimePoint add(transport::TimePoint time, std::int64_t duration) noexc
 
 std::string seconds_text(std::int64_t nanoseconds) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.4g s", static_cast<double>(nanoseconds) / static_cast<double>(kSecond));
+  std::snprintf(text, sizeof text, "%.4g s",
+                static_cast<double>(nanoseconds) / static_cast<double>(kSecond));
   return text;
 }
 
-Core::Core(transport::EventLoop& loop, transport::Connector& connector, const ClientOptions& options,
-           const transport::Address& address, Credentials credentials, ClientStatus& status, std::uint64_t event_id)
+Core::Core(transport::EventLoop& loop, transport::Connector& connector,
+           const ClientOptions& options, const transport::Address& address, Credentials credentials,
+           ClientStatus& status, std::uint64_t event_id)
     : loop_(loop),
       connector_(connector),
       options_(options),
@@ -60,7 +65,8 @@ void Core::accept(EventList calls) noexcept {
 void Core::accept_one(std::unique_ptr<Call> call) noexcept {
   status_.started.add();
   const bool is_connect = call->kind == EventKind::kConnect;
-  if (call->timeout == kTimeoutDefault) call->timeout = is_connect ? options_.connect_timeout : options_.timeout;
+  if (call->timeout == kTimeoutDefault)
+    call->timeout = is_connect ? options_.connect_timeout : options_.timeout;
   const transport::TimePoint started = call->started == 0 ? now_ : call->started;
   call->deadline = call->timeout == kTimeoutNone ? transport::kNever : add(started, call->timeout);
   try {
@@ -83,14 +89,16 @@ void Core::accept_one(std::unique_ptr<Call> call) noexcept {
 // Ends what need not be tried.
 bool Core::refuse(Call& call, bool id_in_use) noexcept {
   if (id_in_use) {
-    fail(call, Status::kInvalidArgument, kFlagLocal, "the id " + std::to_string(call.id) + " is in use already");
+    fail(call, Status::kInvalidArgument, kFlagLocal,
+         "the id " + std::to_string(call.id) + " is in use already");
   } else if (call.deadline <= now_) {
     expire_one(call);
   } else if (!cluster_changed_.empty()) {
     fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
   } else if (call.message.size() > options_.max_send_message) {
     fail(call, Status::kLimit, kFlagLocal,
-         "the request has " + std::to_string(call.message.size()) + " bytes, and the client's max_send_message is " +
+         "the request has " + std::to_string(call.message.size()) +
+             " bytes, and the client's max_send_message is " +
              std::to_string(options_.max_send_message));
   } else {
     return false;
@@ -103,17 +111,19 @@ void Core::wait(Call& call) noexcept {
     end(call);
     return;
   }
-  if (!current_ && reconnect_pending_ && !waits_for_ready(call)) {
+  if (!current_) want_connection();
+  // A failed server is left alone for a while; who does not want to wait is not made to.
+  if (!current_ && !waits_for_ready(call)) {
     fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text());
     return;
   }
   call.place = Call::Place::kWaiting;
   waiting_.push_back(call);
-  if (!current_) want_connection();
 }
 
 bool Core::waits_for_ready(const Call& call) const noexcept {
-  return call.kind == EventKind::kConnect || (call.wait_for_ready < 0 ? options_.wait_for_ready : call.wait_for_ready != 0);
+  return call.kind == EventKind::kConnect ||
+         (call.wait_for_ready < 0 ? options_.wait_for_ready : call.wait_for_ready != 0);
 }
 
 // Starts what waits, as far as the connection has room.
@@ -164,7 +174,8 @@ void Core::expire() {
   }
   if (current_ && current_->identity_deadline <= now_) {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable,
-                 "connected, but GetClusterId was not answered within " + seconds_text(attempt_timeout(options_.connect_timeout)),
+                 "connected, but GetClusterId was not answered within " +
+                     seconds_text(attempt_timeout(options_.connect_timeout)),
                  false);
   }
   pump();
@@ -175,22 +186,26 @@ void Core::expire_one(Call& call) noexcept {
   if (call.kind == EventKind::kConnect) {
     fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text() + within);
   } else if (call.place == Call::Place::kInFlight) {
-    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagMaybeExecuted, "no reply" + within);
+    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagMaybeExecuted,
+         "no reply" + within);
   } else if (call.timeout == 0) {
-    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout, "a timeout of 0 has expired at once; nothing was sent");
+    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout,
+         "a timeout of 0 has expired at once; nothing was sent");
   } else {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
-         (call.may_have_run > 0 ? "the call was lost, and not sent again" : "the call was not sent") + within + ": " +
-             (current_ && current_->phase() == Link::Phase::kReady
-                                                       ? "other calls were before it"
-                                                       : no_connection_text()));
+         (call.may_have_run > 0 ? "the call was lost, and not sent again"
+                                : "the call was not sent") +
+             within + ": " +
+             (current_ && current_->phase() == Link::Phase::kReady ? "other calls were before it"
+                                                                   : no_connection_text()));
   }
 }
 
 std::string Core::no_connection_text() const {
   std::string text = "no connection to " + address_text_;
   if (!last_failure_.empty()) return text + ": " + last_failure_;
-  if (current_ && current_->phase() == Link::Phase::kIdentifying) return text + ": connected, but GetClusterId was not answered";
+  if (current_ && current_->phase() == Link::Phase::kIdentifying)
+    return text + ": connected, but GetClusterId was not answered";
   return text + ": the first attempt has not ended";
 }
 
@@ -210,7 +225,8 @@ void Core::end(Call& call) noexcept {
   ended_.push_back(table_.take(call));
 }
 
-void Core::fail_waiting(Status status, std::uint32_t flags, const std::string& message, bool only_impatient) noexcept {
+void Core::fail_waiting(Status status, std::uint32_t flags, const std::string& message,
+                        bool only_impatient) noexcept {
   for (Call* call = waiting_.front(); call != nullptr;) {
     Call* next = call->waiting_next;
     if (!only_impatient || !waits_for_ready(*call)) fail(*call, status, flags, message);
@@ -227,7 +243,8 @@ void Core::close() noexcept {
   draining_.clear();
   table_.for_each([this](Call& call) {
     const std::uint32_t maybe = call.place == Call::Place::kInFlight ? kFlagMaybeExecuted : 0;
-    fail(call, Status::kClosed, kFlagLocal | maybe, "the client of " + address_text_ + " was closed");
+    fail(call, Status::kClosed, kFlagLocal | maybe,
+         "the client of " + address_text_ + " was closed");
   });
   set_state(State::kClosed, "the client was closed");
   if (options_.event_sink) {
@@ -245,7 +262,8 @@ void Core::end_pass() noexcept {
   if (current_) count_bytes(*current_);
   for (const auto& link : draining_) count_bytes(*link);
   if (!closed_) {
-    transport::TimePoint next = deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
+    transport::TimePoint next =
+        deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
     if (current_ && current_->identity_deadline < next) next = current_->identity_deadline;
     if (now_ < paused_until_ && paused_until_ < next) next = paused_until_;
     deadline_timer_->set(next);

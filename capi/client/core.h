@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a client does on the I/O thread: it keeps the calls, the deadlines, and a connection to start them on.
+// What a client does on the I/O thread: it keeps the calls, the deadlines, and a connection to
+// start them on.
 //
 // Invariants:
-// - A call is in the table from acceptance until it ends, and in exactly one place: the waiting list, or in flight on a link.
-// - A call that ends leaves the table, the heap and its place at once, and is delivered at the end of the pass, when nothing
+// - A call is in the table from acceptance until it ends, and in exactly one place: the waiting
+// list, or in flight on a link.
+// - A call that ends leaves the table, the heap and its place at once, and is delivered at the end
+// of the pass, when nothing
 //   of this object is on the stack but end_pass().
 // - The deadline of a call is set once and never restarts, however often the call is sent.
-// - A call is sent again if it never ran. What may have run is sent again only if running twice does no harm (a read-only method,
+// - A call is sent again if it never ran. What may have run is sent again only if running twice
+// does no harm (a read-only method,
 //   or Retry::kAlways), and at most twice: what kills a server must not kill it for ever.
 //
 // A pass is what one wake-up does: begin_pass(), any number of other functions, end_pass().
@@ -35,7 +39,8 @@ namespace gcs {
 class Core final : private Link::Owner {
  public:
   Core(transport::EventLoop& loop, transport::Connector& connector, const ClientOptions& options,
-       const transport::Address& address, Credentials credentials, ClientStatus& status, std::uint64_t event_id);
+       const transport::Address& address, Credentials credentials, ClientStatus& status,
+       std::uint64_t event_id);
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
   ~Core() = default;
@@ -77,7 +82,8 @@ class Core final : private Link::Owner {
   // Takes the call out of everything; its status, flags and text are set already.
   void end(Call& call) noexcept;
   void fail(Call& call, Status status, std::uint32_t flags, std::string message) noexcept;
-  void fail_waiting(Status status, std::uint32_t flags, const std::string& message, bool only_impatient) noexcept;
+  void fail_waiting(Status status, std::uint32_t flags, const std::string& message,
+                    bool only_impatient) noexcept;
   bool waits_for_ready(const Call& call) const noexcept;
   void add_event(EventKind kind, std::int64_t number, const std::string& message) noexcept;
 
@@ -99,7 +105,8 @@ class Core final : private Link::Owner {
   void link_ended(Link& link, const transport::ConnectionError& error) noexcept override;
   void want_connection() noexcept;
   void connect();
-  void give_up_link(Status status, std::uint32_t flags, const std::string& message, bool tell_everyone) noexcept;
+  void give_up_link(Status status, std::uint32_t flags, const std::string& message,
+                    bool tell_everyone) noexcept;
   void ask_identity(Link& link) noexcept;
   void identified_as(Link& link, const std::string& cluster_id) noexcept;
   void become_ready(Link& link) noexcept;
@@ -133,8 +140,8 @@ class Core final : private Link::Owner {
   bool ever_ready_ = false;
   bool closed_ = false;
   transport::TimePoint paused_until_ = 0;
-  bool pause_counted_ = false;  // a burst of refused streams is one failure
-  std::string cluster_id_;      // known: given, or learned
+  bool pause_counted_ = false;   // a burst of refused streams is one failure
+  std::string cluster_id_;       // known: given, or learned
   std::string cluster_changed_;  // not empty: every call fails with this text
   std::string last_failure_;
 

@@ -57,7 +57,8 @@ void Core::ask_identity(Link& link) noexcept {
   try {
     link.ask_identity(metadata(false));
     link.identity_deadline = now_ + connection_options_.connect_timeout;
-    if (ever_ready_ && status_.state() == State::kReady) set_state(State::kLost, "asking for the cluster's id");
+    if (ever_ready_ && status_.state() == State::kReady)
+      set_state(State::kLost, "asking for the cluster's id");
   } catch (const std::exception& error) {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
   }
@@ -76,7 +77,8 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
       identified_as(link, *id);
     } else {
       give_up_link(Status::kUnavailable, kFlagLocal,
-                   "the answer to GetClusterId is not a cluster id; is this the address of a GCS?", true);
+                   "the answer to GetClusterId is not a cluster id; is this the address of a GCS?",
+                   true);
     }
   } else if (result.code == StatusCode::kUnauthenticated) {
     if (credentials_.reload()) {
@@ -87,10 +89,11 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
                    result.message + " (" + credentials_.where_looked() + ")", true);
     }
   } else if (result.code == StatusCode::kUnimplemented) {
-    give_up_link(Status::kUnavailable, kFlagLocal, "the server has no method GetClusterId; is this the address of a GCS?",
-                 true);
+    give_up_link(Status::kUnavailable, kFlagLocal,
+                 "the server has no method GetClusterId; is this the address of a GCS?", true);
   } else {
-    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, "GetClusterId failed: " + result.message, false);
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable,
+                 "GetClusterId failed: " + result.message, false);
   }
   pump();
   end_pass();
@@ -164,8 +167,8 @@ void Core::link_draining(Link& link, const std::string& reason) noexcept {
 
 void Core::link_ended(Link& link, const ConnectionError& error) noexcept {
   begin_pass();
-  const auto drained =
-      std::find_if(draining_.begin(), draining_.end(), [&link](const auto& other) { return other.get() == &link; });
+  const auto drained = std::find_if(draining_.begin(), draining_.end(),
+                                    [&link](const auto& other) { return other.get() == &link; });
   if (drained != draining_.end()) {
     count_bytes(link);
     const std::unique_ptr<Link> gone = std::move(*drained);
@@ -173,25 +176,30 @@ void Core::link_ended(Link& link, const ConnectionError& error) noexcept {
     end_pass();
     return;
   }
-  give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.message, error.is_misconfiguration());
+  give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.message,
+               error.is_misconfiguration());
   end_pass();
 }
 
-// The current connection is of no use. Who waits for one is told if it is unlikely to get better soon; else only those who do
-// not want to wait. A lost connection is made again at once; one that never was, when somebody waits for it.
-void Core::give_up_link(Status status, std::uint32_t flags, const std::string& message, bool tell_everyone) noexcept {
+// The current connection is of no use. Who waits for one is told if it is unlikely to get better
+// soon; else only those who do not want to wait. A lost connection is made again at once; one that
+// never was, when somebody waits for it.
+void Core::give_up_link(Status status, std::uint32_t flags, const std::string& message,
+                        bool tell_everyone) noexcept {
   const std::unique_ptr<Link> gone = std::move(current_);
   if (!gone) return;
   count_bytes(*gone);
   const bool was_ready = gone->phase() == Link::Phase::kReady;
   last_failure_ = message;
   log::write(was_ready ? log::Level::kWarning : log::Level::kInfo,
-             (was_ready ? "lost the connection to " : "cannot connect to ") + address_text_ + ": " + message);
+             (was_ready ? "lost the connection to " : "cannot connect to ") + address_text_ + ": " +
+                 message);
   // Calls on it that it has not ended itself.
   table_.for_each([&](Call& call) {
     if (call.link == gone.get()) {
       gone->cancel(call);
-      fail(call, Status::kConnectionLost, kFlagLocal | kFlagRetryable | kFlagMaybeExecuted, message);
+      fail(call, Status::kConnectionLost, kFlagLocal | kFlagRetryable | kFlagMaybeExecuted,
+           message);
     }
   });
   fail_waiting(status, flags, no_connection_text(), !tell_everyone);
@@ -206,7 +214,8 @@ void Core::give_up_link(Status status, std::uint32_t flags, const std::string& m
 void Core::set_state(State state, const std::string& why) noexcept {
   if (status_.state() == state) return;
   status_.set_state(state);
-  log::write(log::Level::kDebug, "the client of " + address_text_ + " is " + state_name(state) + ": " + why);
+  log::write(log::Level::kDebug,
+             "the client of " + address_text_ + " is " + state_name(state) + ": " + why);
   add_event(EventKind::kState, static_cast<std::int64_t>(state), why);
 }
 
@@ -219,7 +228,8 @@ void Core::count_bytes(Link& link) noexcept {
 
 std::vector<transport::Header> Core::metadata(bool with_cluster_id) const {
   std::vector<transport::Header> headers;
-  if (!credentials_.token().empty()) headers.push_back({"authorization", "Bearer " + credentials_.token()});
+  if (!credentials_.token().empty())
+    headers.push_back({"authorization", "Bearer " + credentials_.token()});
   if (with_cluster_id && !cluster_id_.empty()) headers.push_back({"ray_cluster_id", cluster_id_});
   return headers;
 }

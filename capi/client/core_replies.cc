@@ -16,23 +16,29 @@ using transport::Fate;
 using transport::Origin;
 using transport::StatusCode;
 
-// How often a call is sent again that may have run, and one that was rejected for its cluster or its token.
+// How often a call is sent again that may have run, and one that was rejected for its cluster or
+// its token.
 constexpr std::uint8_t kMostRepeats = 2;
 
 std::uint32_t maybe_executed(const CallResult& result) noexcept {
   return result.fate == Fate::kNeverRan ? 0 : kFlagMaybeExecuted;
 }
 
-bool is_kv(EventKind kind) noexcept { return kind >= EventKind::kKvGet && kind <= EventKind::kKvKeys; }
+bool is_kv(EventKind kind) noexcept {
+  return kind >= EventKind::kKvGet && kind <= EventKind::kKvKeys;
+}
 
-// The server compares the id that comes with each call with its own. Older ones say so only in the details.
+// The server compares the id that comes with each call with its own. Older ones say so only in the
+// details.
 bool is_wrong_cluster(const CallResult& result) noexcept {
-  return (result.code == StatusCode::kUnauthenticated && result.message.starts_with("WrongClusterID")) ||
+  return (result.code == StatusCode::kUnauthenticated &&
+          result.message.starts_with("WrongClusterID")) ||
          (result.code == StatusCode::kAborted && result.message == "AuthError");
 }
 
 std::string describe(const CallResult& result) {
-  if (result.details.empty() || result.details.find('\0') != std::string::npos) return result.message;
+  if (result.details.empty() || result.details.find('\0') != std::string::npos)
+    return result.message;
   return result.message.empty() ? result.details : result.message + ": " + result.details;
 }
 
@@ -88,13 +94,15 @@ void Core::succeed(Call& call) noexcept {
     if (call.known != nullptr && call.known->status_field != 0) {
       auto status = read_status(call.response.bytes(), call.known->status_field);
       if (!status) {
-        call.fail(Status::kInternal, kFlagLocal | kFlagMaybeExecuted, "the reply is not the protobuf message expected", {});
+        call.fail(Status::kInternal, kFlagLocal | kFlagMaybeExecuted,
+                  "the reply is not the protobuf message expected", {});
       } else if (status->code != 0) {
         call.fail(ray_status(status->code), 0, std::move(status->message), {});
       }
     }
   }
-  if (call.status != Status::kOk) call.set_text(std::string(static_cast<const Event&>(call).message()), address_text_);
+  if (call.status != Status::kOk)
+    call.set_text(std::string(static_cast<const Event&>(call).message()), address_text_);
   end(call);
 }
 
@@ -140,8 +148,8 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
   fail(call, grpc_status(static_cast<std::int32_t>(result.code)), flags, std::move(message));
 }
 
-// Whether another token is known than the one that the call was sent with; looks for one. Of many calls that were sent with the
-// old one, the first finds the new.
+// Whether another token is known than the one that the call was sent with; looks for one. Of many
+// calls that were sent with the old one, the first finds the new.
 bool Core::has_newer_token(const Call& call) noexcept {
   if (call.token_version != token_version_) return true;
   if (!credentials_.reload()) return false;
@@ -156,22 +164,26 @@ void Core::settle_lost(Call& call, Call* before) noexcept {
   const bool never_ran = result.fate == Fate::kNeverRan;
   if (never_ran) {
     // At once the first time; a server that keeps refusing streams is left alone for a while.
-    if (result.origin == Origin::kPeer && std::exchange(call.refused, true) && !pause_counted_ && paused_until_ <= now_) {
+    if (result.origin == Origin::kPeer && std::exchange(call.refused, true) && !pause_counted_ &&
+        paused_until_ <= now_) {
       pause_counted_ = true;
       paused_until_ = now_ + back_off_.next();
     }
     send_again(call, before);
     return;
   }
-  const bool unavailable = result.origin == Origin::kConnectionLost || result.code == StatusCode::kUnavailable;
+  const bool unavailable =
+      result.origin == Origin::kConnectionLost || result.code == StatusCode::kUnavailable;
   if (unavailable && may_send_again(call)) {
     ++call.may_have_run;
     send_again(call, before);
     return;
   }
-  const Status status = result.origin == Origin::kConnectionLost ? Status::kConnectionLost
-                                                                  : grpc_status(static_cast<std::int32_t>(result.code));
-  fail(call, status, (unavailable ? kFlagRetryable : 0) | kFlagMaybeExecuted | kFlagLocal, result.message);
+  const Status status = result.origin == Origin::kConnectionLost
+                            ? Status::kConnectionLost
+                            : grpc_status(static_cast<std::int32_t>(result.code));
+  fail(call, status, (unavailable ? kFlagRetryable : 0) | kFlagMaybeExecuted | kFlagLocal,
+       result.message);
 }
 
 bool Core::may_send_again(const Call& call) const noexcept {

@@ -20,7 +20,8 @@ std::string environment(const char* name) {
 }
 
 bool is_true(std::string value) {
-  std::transform(value.begin(), value.end(), value.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::transform(value.begin(), value.end(), value.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   return value == "1" || value == "true";
 }
 
@@ -30,7 +31,8 @@ bool fits_in_a_header(std::string_view token) noexcept {
 
 Refusal unusable(const std::string& place) {
   return {Status::kInvalidArgument, kFlagLocal | kFlagAuth,
-          "the token " + place + " has white space or characters that are not ASCII inside; it cannot be sent"};
+          "the token " + place +
+              " has white space or characters that are not ASCII inside; it cannot be sent"};
 }
 
 }  // namespace
@@ -40,7 +42,8 @@ Refusal Credentials::find(std::string* token) {
   looked_.clear();
   if (given_) {
     *token = std::string(trimmed(*given_));
-    looked_ = token->empty() ? "the token given is empty, so that none was sent" : "the token given was sent";
+    looked_ = token->empty() ? "the token given is empty, so that none was sent"
+                             : "the token given was sent";
     return fits_in_a_header(*token) ? Refusal{} : unusable("given");
   }
   if (environment("RAY_AUTH_MODE") == "disabled") {
@@ -58,7 +61,8 @@ Refusal Credentials::find(std::string* token) {
     if (const int error = read_first_line(path, token); error != 0) {
       looked_ += ", " + path + " (RAY_AUTH_TOKEN_PATH) cannot be read";
       return {Status::kInvalidArgument, kFlagLocal | kFlagAuth,
-              "the token file " + path + ", which RAY_AUTH_TOKEN_PATH names, cannot be read: " + std::strerror(error)};
+              "the token file " + path +
+                  ", which RAY_AUTH_TOKEN_PATH names, cannot be read: " + std::strerror(error)};
     }
     looked_ += token->empty() ? ", " + path + " (RAY_AUTH_TOKEN_PATH) is empty"
                               : ", the token in " + path + " (RAY_AUTH_TOKEN_PATH) was sent";
@@ -69,7 +73,8 @@ Refusal Credentials::find(std::string* token) {
   }
   std::string places[2];
   if (is_true(environment("RAY_ENABLE_K8S_TOKEN_AUTH"))) places[0] = kServiceAccountToken;
-  if (const std::string home = environment("HOME"); !home.empty()) places[1] = home + "/.ray/auth_token";
+  if (const std::string home = environment("HOME"); !home.empty())
+    places[1] = home + "/.ray/auth_token";
   for (const std::string& place : places) {
     if (place.empty()) continue;
     const int error = read_first_line(place, token);
@@ -77,12 +82,17 @@ Refusal Credentials::find(std::string* token) {
       looked_ += ", the token in " + place + " was sent";
       return fits_in_a_header(*token) ? Refusal{} : unusable("in " + place);
     }
-    looked_ += ", " + place + (error == 0 ? " is empty" : error == ENOENT ? " does not exist" : " cannot be read");
+    looked_ += ", " + place +
+               (error == 0        ? " is empty"
+                : error == ENOENT ? " does not exist"
+                                  : " cannot be read");
   }
   return {};
 }
 
-Refusal Credentials::load() { return find(&token_); }
+Refusal Credentials::load() {
+  return find(&token_);
+}
 
 bool Credentials::reload() {
   std::string found;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The token that a cluster asks for, found where Ray looks for it: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH
-// names, the Kubernetes service account (if RAY_ENABLE_K8S_TOKEN_AUTH), ~/.ray/auth_token; none if RAY_AUTH_MODE is
-// "disabled". The token never leaves this class but as metadata of a call.
+// The token that a cluster asks for, found where Ray looks for it: RAY_AUTH_TOKEN, the file that
+// RAY_AUTH_TOKEN_PATH names, the Kubernetes service account (if RAY_ENABLE_K8S_TOKEN_AUTH),
+// ~/.ray/auth_token; none if RAY_AUTH_MODE is "disabled". The token never leaves this class but as
+// metadata of a call.
 //
 // Threads: one at a time; load() on the thread that makes the client, then the I/O thread's.
 #pragma once
@@ -19,9 +20,11 @@ class Credentials {
   // A token given by the application is taken as it is, and never looked for; empty: none is sent.
   explicit Credentials(std::optional<std::string> given) : given_(std::move(given)) {}
 
-  // Looks for the token. Refuses a RAY_AUTH_TOKEN_PATH that cannot be read, and a token that no header can carry.
+  // Looks for the token. Refuses a RAY_AUTH_TOKEN_PATH that cannot be read, and a token that no
+  // header can carry.
   Refusal load();
-  // Looks again; true if the token is another one now. A place that has become unreadable changes nothing.
+  // Looks again; true if the token is another one now. A place that has become unreadable changes
+  // nothing.
   bool reload();
 
   const std::string& token() const noexcept { return token_; }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The deadlines of the calls of one client: a binary heap in which each call knows its place, so that a call that ends is
-// taken out without a search. One timer watches the top.
+// The deadlines of the calls of one client: a binary heap in which each call knows its place, so
+// that a call that ends is taken out without a search. One timer watches the top.
 //
-// Invariant: heap_[call->heap_index - 1] == call for every call inside; heap_index is 0 outside. Room for a call is
-// reserved before it is accepted, so that insert() cannot fail.
+// Invariant: heap_[call->heap_index - 1] == call for every call inside; heap_index is 0 outside.
+// Room for a call is reserved before it is accepted, so that insert() cannot fail.
 //
 // Threads: the I/O thread's.
 #pragma once

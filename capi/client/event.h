@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the client hands back: one Event for each call that was accepted, and for changes of state and log records.
-// A call is its own event: the object that carries the request becomes the one that carries the reply, so that nothing
-// has to be allocated to say how a call ended.
+// What the client hands back: one Event for each call that was accepted, and for changes of state
+// and log records. A call is its own event: the object that carries the request becomes the one
+// that carries the reply, so that nothing has to be allocated to say how a call ended.
 //
-// Ownership: an event has one owner at a time, as a unique_ptr or inside an EventList. It holds a reference to its sink
-// until it is delivered, and never after: a queue that holds events must not be held by them.
+// Ownership: an event has one owner at a time, as a unique_ptr or inside an EventList. It holds a
+// reference to its sink until it is delivered, and never after: a queue that holds events must not
+// be held by them.
 #pragma once
 
 #include <atomic>
@@ -45,9 +46,10 @@ class CompletionSink {
   CompletionSink(const CompletionSink&) = delete;
   CompletionSink& operator=(const CompletionSink&) = delete;
 
-  // Called with no lock held, on the I/O thread except where a call is refused at once. The events hold no reference to
-  // this sink any more; the caller holds one until deliver() has returned. Throws nothing, but is not noexcept: a callback may
-  // end its thread (pthread_exit), and that unwinding must be able to pass.
+  // Called with no lock held, on the I/O thread except where a call is refused at once. The events
+  // hold no reference to this sink any more; the caller holds one until deliver() has returned.
+  // Throws nothing, but is not noexcept: a callback may end its thread (pthread_exit), and that
+  // unwinding must be able to pass.
   virtual void deliver(EventList events) = 0;
 
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -94,16 +96,22 @@ class Event {
   Event& operator=(const Event&) = delete;
   virtual ~Event() = default;
 
-  // "/package.Service/Method", or empty. Like message() and address() it is followed by a NUL unless its data() is null.
+  // "/package.Service/Method", or empty. Like message() and address() it is followed by a NUL
+  // unless its data() is null.
   virtual std::string_view method() const noexcept { return {}; }
   virtual std::span<const std::uint8_t> body() const noexcept { return {}; }
   virtual std::string_view details() const noexcept { return {}; }
 
-  std::string_view message() const noexcept { return text_ ? std::string_view(text_->message) : std::string_view(); }
-  std::string_view address() const noexcept { return text_ ? std::string_view(text_->address) : std::string_view(); }
+  std::string_view message() const noexcept {
+    return text_ ? std::string_view(text_->message) : std::string_view();
+  }
+  std::string_view address() const noexcept {
+    return text_ ? std::string_view(text_->address) : std::string_view();
+  }
   // Without memory the event goes without text.
   void set_text(std::string message, std::string address) noexcept;
-  void fail(Status why, std::uint32_t why_flags, std::string message, std::string address) noexcept {
+  void fail(Status why, std::uint32_t why_flags, std::string message,
+            std::string address) noexcept {
     status = why;
     flags = why_flags;
     set_text(std::move(message), std::move(address));

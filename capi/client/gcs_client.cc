@@ -24,7 +24,9 @@ std::optional<std::string> normalized_cluster_id(std::string id) {
   return id;
 }
 
-Refusal invalid(std::string message) { return {Status::kInvalidArgument, kFlagLocal, std::move(message)}; }
+Refusal invalid(std::string message) {
+  return {Status::kInvalidArgument, kFlagLocal, std::move(message)};
+}
 
 }  // namespace
 
@@ -44,8 +46,8 @@ const char* state_name(State state) noexcept {
   return "unknown";
 }
 
-std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_t event_id, Refusal* refusal,
-                                             std::shared_ptr<Runtime> runtime) {
+std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_t event_id,
+                                             Refusal* refusal, std::shared_ptr<Runtime> runtime) {
   transport::Address address;
   if ((*refusal = find_address(options.address, &address))) return nullptr;
   if (!options.cluster_id.empty()) {
@@ -63,9 +65,11 @@ std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_
   Credentials credentials(options.token);
   if ((*refusal = credentials.load())) return nullptr;
   if (!runtime) runtime = Runtime::acquire();
-  auto client = std::make_shared<GcsClient>(Private{}, std::move(options), std::move(address), std::move(runtime));
-  client->core_ = std::make_unique<Core>(client->runtime_->loop(), client->runtime_->connector(), client->options_,
-                                         client->address_, std::move(credentials), client->status_, event_id);
+  auto client = std::make_shared<GcsClient>(Private{}, std::move(options), std::move(address),
+                                            std::move(runtime));
+  client->core_ = std::make_unique<Core>(client->runtime_->loop(), client->runtime_->connector(),
+                                         client->options_, client->address_, std::move(credentials),
+                                         client->status_, event_id);
   // Before others know of it: they may close it at once.
   client->alive_ = client;
   try {
@@ -77,7 +81,8 @@ std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_
   return client;
 }
 
-GcsClient::GcsClient(Private, ClientOptions options, transport::Address address, std::shared_ptr<Runtime> runtime)
+GcsClient::GcsClient(Private, ClientOptions options, transport::Address address,
+                     std::shared_ptr<Runtime> runtime)
     : options_(std::move(options)),
       address_(std::move(address)),
       address_text_(address_.text()),
@@ -143,7 +148,8 @@ void GcsClient::run() noexcept {
   if (!was_open) {
     EventList refused;
     while (auto event = inbox.calls.pop_front()) {
-      event->fail(Status::kClosed, kFlagLocal, "the client of " + address_text_ + " was closed", address_text_);
+      event->fail(Status::kClosed, kFlagLocal, "the client of " + address_text_ + " was closed",
+                  address_text_);
       refused.push_back(std::move(event));
     }
     deliver(std::move(refused));

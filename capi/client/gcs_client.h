@@ -2,12 +2,13 @@
 //
 // A client of one GCS: calls go in, and each ends exactly once at its sink.
 //
-// Threads: every function here may be called from any thread. Submissions, cancels and the close land in an inbox under one
-// lock, and the I/O thread takes all of it at once: one wake-up for a burst. Everything else is the I/O thread's (Core).
-// No lock is held while an event is delivered.
+// Threads: every function here may be called from any thread. Submissions, cancels and the close
+// land in an inbox under one lock, and the I/O thread takes all of it at once: one wake-up for a
+// burst. Everything else is the I/O thread's (Core). No lock is held while an event is delivered.
 //
-// Life: the client keeps itself alive until close() has been carried out on the I/O thread, so that dropping the last
-// reference outside never destroys what that thread is using. The terminal event follows when every call has ended.
+// Life: the client keeps itself alive until close() has been carried out on the I/O thread, so that
+// dropping the last reference outside never destroys what that thread is using. The terminal event
+// follows when every call has ended.
 #pragma once
 
 #include <condition_variable>
@@ -35,25 +36,29 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   struct Private {};
 
  public:
-  // Null and a refusal when the options cannot be. Throws std::bad_alloc and std::system_error. `event_id` becomes the id of the
-  // client's own events. Without a runtime the process's own is used.
-  static std::shared_ptr<GcsClient> create(ClientOptions options, std::uint64_t event_id, Refusal* refusal,
+  // Null and a refusal when the options cannot be. Throws std::bad_alloc and std::system_error.
+  // `event_id` becomes the id of the client's own events. Without a runtime the process's own is
+  // used.
+  static std::shared_ptr<GcsClient> create(ClientOptions options, std::uint64_t event_id,
+                                           Refusal* refusal,
                                            std::shared_ptr<Runtime> runtime = nullptr);
-  GcsClient(Private, ClientOptions options, transport::Address address, std::shared_ptr<Runtime> runtime);
+  GcsClient(Private, ClientOptions options, transport::Address address,
+            std::shared_ptr<Runtime> runtime);
   GcsClient(const GcsClient&) = delete;
   GcsClient& operator=(const GcsClient&) = delete;
   ~GcsClient();
 
-  // Takes calls, each of which ends at its sink exactly once, on the I/O thread. On a closed client they end with kClosed.
-  // A call of kind kConnect is not sent: it ends with kOk as soon as the client is ready, and its default timeout is
-  // connect_timeout. Every event in the list is a Call.
+  // Takes calls, each of which ends at its sink exactly once, on the I/O thread. On a closed client
+  // they end with kClosed. A call of kind kConnect is not sent: it ends with kOk as soon as the
+  // client is ready, and its default timeout is connect_timeout. Every event in the list is a Call.
   void submit(EventList calls) noexcept;
   // Throws std::bad_alloc.
   void cancel(std::uint64_t id);
   void cancel_calls_of(SinkReference sink);
   // Never blocks, and does nothing the second time. The terminal event follows.
   void close() noexcept;
-  // After close(): waits until the terminal event was delivered; false after `timeout` nanoseconds (kTimeoutNone: never).
+  // After close(): waits until the terminal event was delivered; false after `timeout` nanoseconds
+  // (kTimeoutNone: never).
   bool wait_closed(std::int64_t timeout) noexcept;
 
   State state() const noexcept { return status_.state(); }
@@ -83,8 +88,9 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   std::mutex mutex_;
   Inbox inbox_;
   bool scheduled_ = false;
-  std::shared_ptr<GcsClient> alive_;  // until the close was carried out, and as long as a run is scheduled
-  bool closed_ = false;               // the terminal event was delivered
+  std::shared_ptr<GcsClient>
+      alive_;            // until the close was carried out, and as long as a run is scheduled
+  bool closed_ = false;  // the terminal event was delivered
   std::condition_variable was_closed_;
 
   std::unique_ptr<Core> core_;  // the I/O thread's

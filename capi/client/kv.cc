@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/kv.h"
 
-#include <protozero/buffer_fixed.hpp>
 #include <protozero/basic_pbf_writer.hpp>
+#include <protozero/buffer_fixed.hpp>
 #include <protozero/varint.hpp>
 #include <string_view>
 #include <unordered_set>
@@ -37,12 +37,14 @@ std::string_view text(Bytes bytes) noexcept {
 
 std::size_t field_size(Bytes bytes) noexcept {
   return bytes.empty() ? 0
-                       : 1 + static_cast<std::size_t>(protozero::length_of_varint(bytes.size())) + bytes.size();
+                       : 1 + static_cast<std::size_t>(protozero::length_of_varint(bytes.size())) +
+                             bytes.size();
 }
 
 void add(Writer& writer, std::uint32_t field, Bytes bytes) {
   if (!bytes.empty()) {
-    writer.add_bytes(field, protozero::data_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    writer.add_bytes(
+        field, protozero::data_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   }
 }
 
@@ -56,17 +58,22 @@ bool reaches_into_namespaces(Bytes name_space, Bytes key) noexcept {
 
 Made refuse_reserved_key() {
   return refuse(
-      "a key that starts with \"@namespace_\" and has no namespace would reach into Ray's namespaces; pass the namespace");
+      "a key that starts with \"@namespace_\" and has no namespace would reach into Ray's "
+      "namespaces; pass the namespace");
 }
 
-std::unique_ptr<Call> make(EventKind kind, std::uint32_t id) { return Call::make(kind, *find_method(id)); }
+std::unique_ptr<Call> make(EventKind kind, std::uint32_t id) {
+  return Call::make(kind, *find_method(id));
+}
 
 // The shape that most requests have: the key, the namespace, and perhaps a flag.
-Made key_request(EventKind kind, std::uint32_t id, Bytes name_space, Bytes key, std::uint32_t flag = 0) {
+Made key_request(EventKind kind, std::uint32_t id, Bytes name_space, Bytes key,
+                 std::uint32_t flag = 0) {
   if (reaches_into_namespaces(name_space, key)) return refuse_reserved_key();
   Made made{make(kind, id), {}};
   const std::size_t size = field_size(key) + field_size(name_space) + (flag != 0 ? 2 : 0);
-  protozero::fixed_size_buffer_adaptor buffer(reinterpret_cast<char*>(made.call->allocate_request(size)), size);
+  protozero::fixed_size_buffer_adaptor buffer(
+      reinterpret_cast<char*>(made.call->allocate_request(size)), size);
   Writer writer(buffer);
   add(writer, kKey, key);
   add(writer, kNamespace, name_space);
@@ -74,16 +81,18 @@ Made key_request(EventKind kind, std::uint32_t id, Bytes name_space, Bytes key, 
   return made;
 }
 
-Made prefix_request(EventKind kind, std::uint32_t id, Bytes name_space, Bytes prefix, bool all_namespaces,
-                    std::uint32_t flag) {
+Made prefix_request(EventKind kind, std::uint32_t id, Bytes name_space, Bytes prefix,
+                    bool all_namespaces, std::uint32_t flag) {
   // Ray keeps the key "k" of a namespace "n" as "@namespace_n:k".
   if (name_space.empty() && !all_namespaces && kNamespaceStem.starts_with(text(prefix))) {
-    return refuse(
-        prefix.empty()
-            ? "an empty prefix without a namespace means the keys of all namespaces, Ray's own included; "
-              "pass a namespace or a prefix, or ask for all namespaces explicitly"
-            : "a prefix that \"@namespace_\" begins with, without a namespace, means the keys of all namespaces, Ray's own "
-              "included; pass a namespace or a longer prefix, or ask for all namespaces explicitly");
+    return refuse(prefix.empty()
+                      ? "an empty prefix without a namespace means the keys of all namespaces, "
+                        "Ray's own included; "
+                        "pass a namespace or a prefix, or ask for all namespaces explicitly"
+                      : "a prefix that \"@namespace_\" begins with, without a namespace, means the "
+                        "keys of all namespaces, Ray's own "
+                        "included; pass a namespace or a longer prefix, or ask for all namespaces "
+                        "explicitly");
   }
   return key_request(kind, id, name_space, prefix, flag);
 }
@@ -112,7 +121,8 @@ struct Result {
 
 Result read(Call& call) {
   Result result;
-  const bool counts_entries = call.kind == EventKind::kKvKeys || call.kind == EventKind::kKvMultiGet;
+  const bool counts_entries =
+      call.kind == EventKind::kKvKeys || call.kind == EventKind::kKvMultiGet;
   protozero::pbf_reader reader = reader_of(call.response.bytes());
   while (reader.next()) {
     const bool is_bytes = reader.wire_type() == protozero::pbf_wire_type::length_delimited;
@@ -127,7 +137,8 @@ Result read(Call& call) {
       } else {
         result.bytes = {reinterpret_cast<const std::uint8_t*>(view.data()), view.size()};
       }
-    } else if (reader.tag() == kReplyResult && reader.wire_type() == protozero::pbf_wire_type::varint && !counts_entries) {
+    } else if (reader.tag() == kReplyResult &&
+               reader.wire_type() == protozero::pbf_wire_type::varint && !counts_entries) {
       result.number = reader.get_int64();
     } else {
       reader.skip();
@@ -138,7 +149,9 @@ Result read(Call& call) {
 }
 
 // A key that is not there is no failure of these.
-bool missing_is_empty(EventKind kind) noexcept { return kind != EventKind::kKvGet && kind != EventKind::kKvPut; }
+bool missing_is_empty(EventKind kind) noexcept {
+  return kind != EventKind::kKvGet && kind != EventKind::kKvPut;
+}
 
 }  // namespace
 
@@ -160,10 +173,12 @@ Made multi_get(Bytes name_space, std::span<const Bytes> keys) {
     size += key.empty() ? 2 : field_size(key);
   }
   Made made{make(EventKind::kKvMultiGet, method::kInternalKvMultiGet), {}};
-  protozero::fixed_size_buffer_adaptor buffer(reinterpret_cast<char*>(made.call->allocate_request(size)), size);
+  protozero::fixed_size_buffer_adaptor buffer(
+      reinterpret_cast<char*>(made.call->allocate_request(size)), size);
   Writer writer(buffer);
   for (const Bytes key : distinct) {
-    writer.add_bytes(kKey, protozero::data_view(reinterpret_cast<const char*>(key.data()), key.size()));
+    writer.add_bytes(kKey,
+                     protozero::data_view(reinterpret_cast<const char*>(key.data()), key.size()));
   }
   add(writer, kNamespace, name_space);
   return made;
@@ -172,8 +187,10 @@ Made multi_get(Bytes name_space, std::span<const Bytes> keys) {
 Made put(Bytes name_space, Bytes key, Bytes value, bool overwrite) {
   if (reaches_into_namespaces(name_space, key)) return refuse_reserved_key();
   Made made{make(EventKind::kKvPut, method::kInternalKvPut), {}};
-  const std::size_t size = field_size(key) + field_size(value) + field_size(name_space) + (overwrite ? 2 : 0);
-  protozero::fixed_size_buffer_adaptor buffer(reinterpret_cast<char*>(made.call->allocate_request(size)), size);
+  const std::size_t size =
+      field_size(key) + field_size(value) + field_size(name_space) + (overwrite ? 2 : 0);
+  protozero::fixed_size_buffer_adaptor buffer(
+      reinterpret_cast<char*>(made.call->allocate_request(size)), size);
   Writer writer(buffer);
   add(writer, kKey, key);
   add(writer, kPutValue, value);
@@ -187,8 +204,8 @@ Made delete_key(Bytes name_space, Bytes key) {
 }
 
 Made delete_prefix(Bytes name_space, Bytes prefix, bool all_namespaces) {
-  return prefix_request(EventKind::kKvDeletePrefix, method::kInternalKvDel, name_space, prefix, all_namespaces,
-                        kDeleteByPrefix);
+  return prefix_request(EventKind::kKvDeletePrefix, method::kInternalKvDel, name_space, prefix,
+                        all_namespaces, kDeleteByPrefix);
 }
 
 Made exists(Bytes name_space, Bytes key) {
@@ -196,7 +213,8 @@ Made exists(Bytes name_space, Bytes key) {
 }
 
 Made keys(Bytes name_space, Bytes prefix, bool all_namespaces) {
-  return prefix_request(EventKind::kKvKeys, method::kInternalKvKeys, name_space, prefix, all_namespaces, 0);
+  return prefix_request(EventKind::kKvKeys, method::kInternalKvKeys, name_space, prefix,
+                        all_namespaces, 0);
 }
 
 void decode(Call& call) noexcept {
@@ -222,7 +240,8 @@ bool Entries::next(Bytes* key, Bytes* value) noexcept {
   try {
     protozero::pbf_reader reader = reader_of(rest_);
     while (reader.next()) {
-      if (reader.tag() == kReplyResult && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
+      if (reader.tag() == kReplyResult &&
+          reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
         const protozero::data_view view = reader.get_view();
         if (pairs_) {
           read_entry(view, key, value);
@@ -237,7 +256,8 @@ bool Entries::next(Bytes* key, Bytes* value) noexcept {
       reader.skip();
     }
   } catch (const std::exception&) {
-    // decode() has read every entry, so that this is reached only by an event whose status is a failure.
+    // decode() has read every entry, so that this is reached only by an event whose status is a
+    // failure.
   }
   rest_ = {};
   return false;

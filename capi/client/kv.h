@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The KV accessor: requests encoded and replies decoded here, since a KV get is what the hot path is made of. Pure
-// functions of a call; nothing is locked.
+// The KV accessor: requests encoded and replies decoded here, since a KV get is what the hot path
+// is made of. Pure functions of a call; nothing is locked.
 //
-// A key that begins with "@namespace_" and has no namespace would reach into Ray's own name spaces, and an empty
-// prefix without a namespace means all of them: both are refused here.
+// A key that begins with "@namespace_" and has no namespace would reach into Ray's own name spaces,
+// and an empty prefix without a namespace means all of them: both are refused here.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ struct Made {
 };
 
 Made get(Bytes name_space, Bytes key);
-// Asks for a key that stands twice only once: a server on Redis never answers a request with duplicates.
+// Asks for a key that stands twice only once: a server on Redis never answers a request with
+// duplicates.
 Made multi_get(Bytes name_space, std::span<const Bytes> keys);
 Made put(Bytes name_space, Bytes key, Bytes value, bool overwrite);
 Made delete_key(Bytes name_space, Bytes key);
@@ -40,7 +41,8 @@ class Entries {
  public:
   explicit Entries(const Event& event) noexcept : Entries(event.kind, event.body()) {}
   // Goes on where another walk of an event of this kind stood.
-  Entries(EventKind kind, Bytes rest) noexcept : rest_(rest), pairs_(kind == EventKind::kKvMultiGet) {}
+  Entries(EventKind kind, Bytes rest) noexcept
+      : rest_(rest), pairs_(kind == EventKind::kKvMultiGet) {}
   Bytes rest() const noexcept { return rest_; }
   // False past the last one. A key without a value has an empty one.
   bool next(Bytes* key, Bytes* value) noexcept;

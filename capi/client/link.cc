@@ -23,7 +23,9 @@ void Link::become_ready(std::vector<transport::Header> metadata) {
   phase_ = Phase::kReady;
 }
 
-void Link::on_ready() noexcept { owner_.link_connected(*this); }
+void Link::on_ready() noexcept {
+  owner_.link_connected(*this);
+}
 
 void Link::on_capacity() noexcept {
   if (phase_ == Phase::kIdentifying && question_ && question_->stream.stream_id == 0) {
@@ -35,7 +37,8 @@ void Link::on_capacity() noexcept {
 }
 
 void Link::on_calls_ended(transport::UnaryCall* first) noexcept {
-  // The question is alone on the connection only the first time; later it may end together with calls.
+  // The question is alone on the connection only the first time; later it may end together with
+  // calls.
   transport::UnaryCall* answer = nullptr;
   transport::UnaryCall** link = &first;
   while (*link != nullptr) {
@@ -63,6 +66,8 @@ void Link::on_draining(const std::string& reason) noexcept {
   owner_.link_draining(*this, reason);
 }
 
-void Link::on_closed(const transport::ConnectionError& error) noexcept { owner_.link_ended(*this, error); }
+void Link::on_closed(const transport::ConnectionError& error) noexcept {
+  owner_.link_ended(*this, error);
+}
 
 }  // namespace gcs

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One connection of a client, from the attempt until its end: waits for the peer's SETTINGS, asks for the cluster's id where it
-// has to be known, and is then ready for calls.
+// One connection of a client, from the attempt until its end: waits for the peer's SETTINGS, asks
+// for the cluster's id where it has to be known, and is then ready for calls.
 //
-// Invariant: the owner hears of each link at most once that it is ready (per question about the identity), and exactly once
-// that it has ended, after every call on it has ended. It may destroy the link inside any function of the Owner.
+// Invariant: the owner hears of each link at most once that it is ready (per question about the
+// identity), and exactly once that it has ended, after every call on it has ended. It may destroy
+// the link inside any function of the Owner.
 //
 // Threads: the I/O thread's.
 #pragma once

@@ -24,7 +24,9 @@ std::atomic<bool> any_kept{false};
 
 }  // namespace
 
-void set_level(Level level) noexcept { minimum.store(static_cast<std::int32_t>(level), std::memory_order_relaxed); }
+void set_level(Level level) noexcept {
+  minimum.store(static_cast<std::int32_t>(level), std::memory_order_relaxed);
+}
 
 bool enabled(Level level) noexcept {
   return static_cast<std::int32_t>(level) >= minimum.load(std::memory_order_relaxed);
@@ -85,7 +87,9 @@ void set_target(SinkReference sink, void (*function)(), void* user) noexcept {
   }
 }
 
-bool waiting() noexcept { return any_kept.load(std::memory_order_relaxed); }
+bool waiting() noexcept {
+  return any_kept.load(std::memory_order_relaxed);
+}
 
 EventList take(std::size_t limit) noexcept {
   EventList taken;

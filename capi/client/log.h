@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The library's log: records are events. They go to the target, or without one the last 256 are kept until someone
-// takes them. Text never holds a token.
+// The library's log: records are events. They go to the target, or without one the last 256 are
+// kept until someone takes them. Text never holds a token.
 //
 // Threads: one lock, which is not held while the target runs.
 #pragma once

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The methods that have a number. Numbers are never reused; capi/abi/methods.lock is the list of record.
+// The methods that have a number. Numbers are never reused; capi/abi/methods.lock is the list of
+// record.
 #pragma once
 
 #include <cstdint>

@@ -7,12 +7,14 @@
 
 namespace gcs {
 
-std::optional<GcsStatus> read_status(std::span<const std::uint8_t> reply, std::uint32_t field) noexcept {
+std::optional<GcsStatus> read_status(std::span<const std::uint8_t> reply,
+                                     std::uint32_t field) noexcept {
   try {
     GcsStatus status;
     protozero::pbf_reader reader = reader_of(reply);
     while (reader.next()) {
-      if (reader.tag() == field && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
+      if (reader.tag() == field &&
+          reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
         status = read_gcs_status(reader.get_view());
       } else {
         reader.skip();
@@ -31,7 +33,8 @@ std::optional<std::string> read_cluster_id(std::span<const std::uint8_t> reply) 
     std::string hex;
     protozero::pbf_reader reader = reader_of(reply);
     while (reader.next()) {
-      if (reader.tag() == kClusterId && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
+      if (reader.tag() == kClusterId &&
+          reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
         const protozero::data_view id = reader.get_view();
         hex.clear();
         for (std::size_t i = 0; i < id.size(); ++i) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the client reads of a reply that it does not otherwise look into: Ray's own status, and the cluster's id. Pure
-// functions over untrusted bytes; whatever cannot be read gives nullopt.
+// What the client reads of a reply that it does not otherwise look into: Ray's own status, and the
+// cluster's id. Pure functions over untrusted bytes; whatever cannot be read gives nullopt.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ struct GcsStatus {
 };
 
 // The GcsStatus in field `field` of a serialized reply; code 0 if it is absent.
-std::optional<GcsStatus> read_status(std::span<const std::uint8_t> reply, std::uint32_t field) noexcept;
+std::optional<GcsStatus> read_status(std::span<const std::uint8_t> reply,
+                                     std::uint32_t field) noexcept;
 
 // The cluster id of a GetClusterId reply as 56 hex digits; empty if the server has none.
 std::optional<std::string> read_cluster_id(std::span<const std::uint8_t> reply) noexcept;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The thread owns the loop, and everyone else a Runtime, whose destructor stops it: so the last reference may be dropped on
-// the I/O thread itself, and nobody ever has to join it.
+// The thread owns the loop, and everyone else a Runtime, whose destructor stops it: so the last
+// reference may be dropped on the I/O thread itself, and nobody ever has to join it.
 #include "client/runtime.h"
 
 #include <pthread.h>
@@ -39,7 +39,8 @@ struct Machinery {
   transport::SocketConnector connector{loop};
 };
 
-// Blocks every signal for as long as it lives: a thread inherits the mask of the one that starts it.
+// Blocks every signal for as long as it lives: a thread inherits the mask of the one that starts
+// it.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
@@ -142,7 +143,9 @@ std::shared_ptr<Runtime> Runtime::acquire() {
   return runtime;
 }
 
-bool Runtime::on_library_thread() noexcept { return is_library_thread; }
+bool Runtime::on_library_thread() noexcept {
+  return is_library_thread;
+}
 
 bool Runtime::shutdown(std::int64_t timeout) noexcept {
   for_each_client([](GcsClient& client) { client.close(); });

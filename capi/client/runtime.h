@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The process's one I/O thread. The first client starts it, and it ends when the last reference to it is gone; the next
-// client starts another. It blocks all signals. At exit the process waits for it, bounded in time; nothing is ever
-// destroyed statically.
+// The process's one I/O thread. The first client starts it, and it ends when the last reference to
+// it is gone; the next client starts another. It blocks all signals. At exit the process waits for
+// it, bounded in time; nothing is ever destroyed statically.
 //
-// In the child of a fork the inherited runtime is left alone for ever, and acquire() makes a new one.
+// In the child of a fork the inherited runtime is left alone for ever, and acquire() makes a new
+// one.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +27,11 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   static std::shared_ptr<Runtime> acquire();
   // True on the I/O thread, and inside any callback that it runs.
   static bool on_library_thread() noexcept;
-  // Closes every client, and waits until the I/O thread has ended or `timeout` nanoseconds are over (false).
+  // Closes every client, and waits until the I/O thread has ended or `timeout` nanoseconds are over
+  // (false).
   static bool shutdown(std::int64_t timeout) noexcept;
-  // Every call of every client that would complete at `sink` is cancelled. Any thread; returns before it is done.
+  // Every call of every client that would complete at `sink` is cancelled. Any thread; returns
+  // before it is done.
   static void cancel_calls_of(CompletionSink& sink) noexcept;
   // Makes a client known to the two functions above. Throws std::bad_alloc.
   static void add_client(const std::shared_ptr<GcsClient>& client);
@@ -36,7 +39,8 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   virtual transport::EventLoop& loop() noexcept = 0;
   virtual transport::Connector& connector() noexcept = 0;
 
-  // Hands events to their sinks on the I/O thread. Any thread. Throws std::bad_alloc, and then has not taken them.
+  // Hands events to their sinks on the I/O thread. Any thread. Throws std::bad_alloc, and then has
+  // not taken them.
   void deliver_later(EventList& events);
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How calls end, as numbers: 0, the codes of gRPC (1 to 16), Ray's own codes (1000 + n), and what is raised here
-// (negative). The numbers are those of the C API, which checks that they agree.
+// How calls end, as numbers: 0, the codes of gRPC (1 to 16), Ray's own codes (1000 + n), and what
+// is raised here (negative). The numbers are those of the C API, which checks that they agree.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,9 @@ enum class Status : std::int32_t {
 };
 
 // A code that the server sent.
-constexpr Status grpc_status(std::int32_t code) noexcept { return static_cast<Status>(code); }
+constexpr Status grpc_status(std::int32_t code) noexcept {
+  return static_cast<Status>(code);
+}
 // Ray's own code `code` out of a reply.
 constexpr Status ray_status(std::int32_t code) noexcept {
   return static_cast<Status>(static_cast<std::int32_t>(Status::kRay) + code);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How serialized replies are opened with protozero, and a GcsStatus read. Throws protozero::exception on bytes that are
-// no protobuf; callers catch it at their own edge.
+// How serialized replies are opened with protozero, and a GcsStatus read. Throws
+// protozero::exception on bytes that are no protobuf; callers catch it at their own edge.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ inline GcsStatus read_gcs_status(protozero::data_view bytes) {
   while (reader.next()) {
     if (reader.tag() == kCode && reader.wire_type() == protozero::pbf_wire_type::varint) {
       status.code = reader.get_int32();
-    } else if (reader.tag() == kMessage && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
+    } else if (reader.tag() == kMessage &&
+               reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
       status.message = reader.get_string();
     } else {
       reader.skip();

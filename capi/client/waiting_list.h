@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls that wait for a connection or for room on it, first come first served. A call in the middle leaves without a
-// search when it is cancelled or expires. Owns nothing.
+// The calls that wait for a connection or for room on it, first come first served. A call in the
+// middle leaves without a search when it is cancelled or expires. Owns nothing.
 //
 // Threads: the I/O thread's.
 #pragma once
@@ -20,8 +20,10 @@ class WaitingList {
     insert(call, before == nullptr ? last_ : before->waiting_previous, before);
   }
   void erase(Call& call) noexcept {
-    (call.waiting_previous == nullptr ? first_ : call.waiting_previous->waiting_next) = call.waiting_next;
-    (call.waiting_next == nullptr ? last_ : call.waiting_next->waiting_previous) = call.waiting_previous;
+    (call.waiting_previous == nullptr ? first_ : call.waiting_previous->waiting_next) =
+        call.waiting_next;
+    (call.waiting_next == nullptr ? last_ : call.waiting_next->waiting_previous) =
+        call.waiting_previous;
     call.waiting_previous = call.waiting_next = nullptr;
   }
 

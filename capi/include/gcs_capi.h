@@ -152,15 +152,15 @@ GCS_API gcs_status gcs_shutdown(int64_t timeout);
 enum { GCS_CLUSTER_CHANGE_ERROR = 0, GCS_CLUSTER_CHANGE_ADOPT = 1 };
 
 typedef struct gcs_client_options {
-  size_t struct_size; /* sizeof(gcs_client_options); new fields only ever come at the end */
-  const char *address;    /* "host:port" or "[v6]:port". NULL: RAY_ADDRESS, then the file that `ray start` leaves */
-  const char *cluster_id; /* 56 hex digits. NULL: asked of the server */
-  const char *token;      /* NULL: found as Ray finds it (RAY_AUTH_TOKEN, ...); "": none is sent */
+  size_t struct_size;        /* sizeof(gcs_client_options); new fields only ever come at the end */
+  const char *address;       /* "host:port" or "[v6]:port". NULL: RAY_ADDRESS, then the file that `ray start` leaves */
+  const char *cluster_id;    /* 56 hex digits. NULL: asked of the server */
+  const char *token;         /* NULL: found as Ray finds it (RAY_AUTH_TOKEN, ...); "": none is sent */
   int64_t connect_timeout;   /* one attempt, and what gcs_client_connect() gets by default; 5 s */
   int64_t timeout;           /* what a call gets that names none; 60 s */
   int32_t on_cluster_change; /* GCS_CLUSTER_CHANGE_ERROR: every call fails with GCS_CLUSTER_CHANGED; ..._ADOPT: go on */
   int32_t wait_for_ready;    /* 1: calls wait for a connection within their timeout; 0: they fail at once. Default 1 */
-  uint64_t max_send_message;    /* bytes; 512 MiB */
+  uint64_t max_send_message; /* bytes; 512 MiB */
   uint64_t max_receive_message; /* bytes; 512 MiB */
   int64_t tcp_user_timeout;     /* 20 s */
   gcs_completion_fn event_fn;   /* gets GCS_EVENT_STATE events and one GCS_EVENT_CLIENT_CLOSED; may be NULL */
@@ -197,7 +197,8 @@ GCS_API gcs_status gcs_client_create(const gcs_client_options *options, gcs_clie
 
 /* Connects, retrying until `timeout` (GCS_TIMEOUT_DEFAULT: connect_timeout). One GCS_EVENT_CONNECT, at once if ready. RPC:
  * NodeInfoGcsService.GetClusterId. *id: as in gcs_call(). */
-GCS_API gcs_status gcs_client_connect(gcs_client client, int64_t timeout, uint64_t *id, gcs_completion_fn fn, void *user);
+GCS_API gcs_status gcs_client_connect(gcs_client client, int64_t timeout, uint64_t *id, gcs_completion_fn fn,
+                                      void *user);
 
 /* One of GCS_STATE_*. */
 GCS_API gcs_status gcs_client_state(gcs_client client, int32_t *out_state);
@@ -232,8 +233,9 @@ GCS_API uint64_t gcs_reserve_ids(uint64_t count);
 /* Calls a method with a serialized request. *id: 0 lets the library pick the id and write it there before it submits; else
  * a reserved id that was not used before. id may be NULL. `options` may be NULL. One GCS_EVENT_CALL whose body is the
  * serialized reply. A GcsStatus in the reply that is not OK turns into GCS_RAY_STATUS + code. */
-GCS_API gcs_status gcs_call(gcs_client client, uint32_t method, const gcs_body *request, const gcs_call_options *options,
-                            uint64_t *id, gcs_completion_fn fn, void *user, gcs_error **out_error);
+GCS_API gcs_status gcs_call(gcs_client client, uint32_t method, const gcs_body *request,
+                            const gcs_call_options *options, uint64_t *id, gcs_completion_fn fn, void *user,
+                            gcs_error **out_error);
 
 /* The same by path, for any method, also one that this library has never heard of. */
 GCS_API gcs_status gcs_call_path(gcs_client client, const char *path, const gcs_body *request,
@@ -243,8 +245,8 @@ GCS_API gcs_status gcs_call_path(gcs_client client, const char *path, const gcs_
 typedef struct gcs_call_item {
   size_t struct_size; /* sizeof(gcs_call_item); all items of an array alike */
   gcs_client client;
-  uint64_t id;      /* from a reserved block, strictly increasing within the array */
-  uint32_t method;  /* 0: by path */
+  uint64_t id;       /* from a reserved block, strictly increasing within the array */
+  uint32_t method;   /* 0: by path */
   uint32_t reserved; /* 0 */
   const char *path;
   gcs_body request;
@@ -283,8 +285,9 @@ GCS_API gcs_status gcs_kv_put(gcs_client client, gcs_bytes name_space, gcs_bytes
                               gcs_error **out_error);
 
 /* GCS_EVENT_KV_DELETE: number is how many keys went, 0 or 1. RPC: InternalKVDel. */
-GCS_API gcs_status gcs_kv_delete(gcs_client client, gcs_bytes name_space, gcs_bytes key, const gcs_call_options *options,
-                                 uint64_t *id, gcs_completion_fn fn, void *user, gcs_error **out_error);
+GCS_API gcs_status gcs_kv_delete(gcs_client client, gcs_bytes name_space, gcs_bytes key,
+                                 const gcs_call_options *options, uint64_t *id, gcs_completion_fn fn, void *user,
+                                 gcs_error **out_error);
 
 /* GCS_EVENT_KV_DELETE_PREFIX: number is how many keys went. An empty namespace together with an empty prefix means all keys
  * of all namespaces, and needs GCS_KV_ALL_NAMESPACES in flags. RPC: InternalKVDel. */
@@ -293,8 +296,9 @@ GCS_API gcs_status gcs_kv_delete_prefix(gcs_client client, gcs_bytes name_space,
                                         gcs_error **out_error);
 
 /* GCS_EVENT_KV_EXISTS: number 0 or 1. RPC: InternalKVExists. */
-GCS_API gcs_status gcs_kv_exists(gcs_client client, gcs_bytes name_space, gcs_bytes key, const gcs_call_options *options,
-                                 uint64_t *id, gcs_completion_fn fn, void *user, gcs_error **out_error);
+GCS_API gcs_status gcs_kv_exists(gcs_client client, gcs_bytes name_space, gcs_bytes key,
+                                 const gcs_call_options *options, uint64_t *id, gcs_completion_fn fn, void *user,
+                                 gcs_error **out_error);
 
 /* GCS_EVENT_KV_KEYS: entries of keys. flags as for gcs_kv_delete_prefix(). RPC: InternalKVKeys. */
 GCS_API gcs_status gcs_kv_keys(gcs_client client, gcs_bytes name_space, gcs_bytes prefix, uint32_t flags,
@@ -406,14 +410,15 @@ enum {
   GCS_PACKED_WAIT = 8,           /* wait_for_ready = 1 */
   GCS_PACKED_RETRY_NEVER = 16,
   GCS_PACKED_RETRY_ALWAYS = 32,
-  GCS_PACKED_BODY_POINTER = 64 /* the body is not in the record but at the address that stands there in 8 bytes; it is read
+  GCS_PACKED_BODY_POINTER =
+      64 /* the body is not in the record but at the address that stands there in 8 bytes; it is read
                                   before the function returns */
 };
 
 typedef struct gcs_packed_call {
-  uint32_t stride;    /* of the record, its bytes and padding included: a multiple of 8 */
-  uint16_t kind;      /* GCS_EVENT_CALL, GCS_EVENT_KV_*, GCS_PACKED_CANCEL */
-  uint16_t flags;     /* GCS_PACKED_* */
+  uint32_t stride; /* of the record, its bytes and padding included: a multiple of 8 */
+  uint16_t kind;   /* GCS_EVENT_CALL, GCS_EVENT_KV_*, GCS_PACKED_CANCEL */
+  uint16_t flags;  /* GCS_PACKED_* */
   gcs_client client;
   uint64_t id;        /* from a reserved block, strictly increasing within the batch (cancels excepted) */
   int64_t timeout;    /* nanoseconds, from `started` on */
@@ -433,9 +438,9 @@ typedef struct gcs_packed_event {
   uint64_t id;
   int32_t status;
   uint16_t kind;
-  uint16_t flags;     /* GCS_FLAG_* */
+  uint16_t flags; /* GCS_FLAG_* */
   int64_t number;
-  uint64_t offset;    /* of the bytes in the arena */
+  uint64_t offset; /* of the bytes in the arena */
   uint64_t size;
   gcs_buffer *buffer; /* if not NULL the body is not in the arena but in this buffer, which is yours */
 } gcs_packed_event;

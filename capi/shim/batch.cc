@@ -2,9 +2,10 @@
 //
 // Many calls in one hand-over, each with a completion target of its own.
 //
-// Invariant: nothing is accepted before everything that can fail is done. A refused item's event goes the way that an
-// accepted one's goes: to its queue, or by the I/O thread to its function, never from inside the submitting call. Its lent
-// body is released, too, since the return value does not tell which items were refused.
+// Invariant: nothing is accepted before everything that can fail is done. A refused item's event
+// goes the way that an accepted one's goes: to its queue, or by the I/O thread to its function,
+// never from inside the submitting call. Its lent body is released, too, since the return value
+// does not tell which items were refused.
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -54,7 +55,8 @@ class Batch {
     if (refusal) add_refused(item, target, std::move(refusal));
   }
 
-  // Throws std::bad_alloc or std::system_error, and then has accepted nothing. After that `queued` may be delivered.
+  // Throws std::bad_alloc or std::system_error, and then has accepted nothing. After that `queued`
+  // may be delivered.
   void accept(EventList* queued) {
     for (LentBody* lent : lent_) lent->arm();
     if (!called_back_.empty()) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one wrapper around the body of every exported function: no exception crosses into C. The unwinding of a thread that
-// ends or is cancelled (abi::__forced_unwind) is no exception and passes.
+// The one wrapper around the body of every exported function: no exception crosses into C. The
+// unwinding of a thread that ends or is cancelled (abi::__forced_unwind) is no exception and
+// passes.
 //
-// A callback of the application is never called inside a body, since it may end its thread: a function that has to call
-// one does so after guarded() has returned.
+// A callback of the application is never called inside a body, since it may end its thread: a
+// function that has to call one does so after guarded() has returned.
 #pragma once
 
 #include <cxxabi.h>
@@ -42,8 +43,12 @@ inline Refusal refusal_of(const std::system_error& error) {
 }
 
 // Runs `body`, which returns a Refusal, and turns what it throws into one.
+//
+// Not instrumented: the object of a forced unwinding is none, so that UndefinedBehaviorSanitizer
+// takes the handler's reference for null, and AddressSanitizer takes the frames that were unwound
+// for live ones when it goes on.
 template <class Body>
-Refusal caught(Body&& body) {
+__attribute__((no_sanitize("address", "undefined"))) Refusal caught(Body&& body) {
   try {
     try {
       return body();
@@ -69,7 +74,8 @@ gcs_status guarded(Body&& body) {
   return c_status(caught([&body]() -> Refusal { return {body(), 0, {}}; }).status);
 }
 
-// For a function with one. `body` returns a Refusal. Without memory for the error the status goes alone.
+// For a function with one. `body` returns a Refusal. Without memory for the error the status goes
+// alone.
 template <class Body>
 gcs_status guarded(gcs_error** out_error, Body&& body) {
   if (out_error != nullptr) *out_error = nullptr;

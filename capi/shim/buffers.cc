@@ -20,7 +20,9 @@ size_t gcs_buffer_size(const gcs_buffer* buffer) {
       0, [&] { return buffer == nullptr ? size_t{0} : from_c(buffer)->body().size(); });
 }
 
-void gcs_buffer_free(gcs_buffer* buffer) { std::unique_ptr<gcs::Event>(from_c(buffer)).reset(); }
+void gcs_buffer_free(gcs_buffer* buffer) {
+  std::unique_ptr<gcs::Event>(from_c(buffer)).reset();
+}
 
 gcs_status gcs_error_status(const gcs_error* error) {
   return guarded([&] { return error == nullptr ? Status::kOk : from_c(error)->status; });
@@ -31,7 +33,10 @@ uint32_t gcs_error_flags(const gcs_error* error) {
 }
 
 const char* gcs_error_message(const gcs_error* error) {
-  return guarded_value("", [&] { return error == nullptr ? "" : c_text(from_c(error)->message()); });
+  return guarded_value("",
+                       [&] { return error == nullptr ? "" : c_text(from_c(error)->message()); });
 }
 
-void gcs_error_free(gcs_error* error) { std::unique_ptr<gcs::Event>(from_c(error)).reset(); }
+void gcs_error_free(gcs_error* error) {
+  std::unique_ptr<gcs::Event>(from_c(error)).reset();
+}

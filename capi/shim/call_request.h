@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A call of a method whose request the application has serialized, between being made and being accepted: a lent body
-// must be released if and only if the call was accepted.
+// A call of a method whose request the application has serialized, between being made and being
+// accepted: a lent body must be released if and only if the call was accepted.
 #pragma once
 
 #include <cstddef>

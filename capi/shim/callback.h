@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Marks the time during which a function of the application runs on this thread, so that it cannot wait there for what
-// only its own return would bring about.
+// Marks the time during which a function of the application runs on this thread, so that it cannot
+// wait there for what only its own return would bring about.
 #pragma once
 
 namespace gcs::shim {

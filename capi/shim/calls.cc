@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls by number and by path, one at a time, and what belongs to them: methods, ids, cancelling. Their requests are made
-// in call_request.
+// Calls by number and by path, one at a time, and what belongs to them: methods, ids, cancelling.
+// Their requests are made in call_request.
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,8 +37,8 @@ gcs_status call(gcs_client client, const CallName& name, const gcs_body* request
     }
     const gcs_body none{};
     CallRequest made;
-    if (Refusal refusal = made.make(*pinned.shared(), name, request == nullptr ? none : *request,
-                                    target)) {
+    if (Refusal refusal =
+            made.make(*pinned.shared(), name, request == nullptr ? none : *request, target)) {
       return refusal;
     }
     if (Refusal refusal = check_id(id)) return refusal;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions of a client as a whole. The handle is there before the client is, since it is the id of the client's own
-// events; it opens when the client has been made.
+// The functions of a client as a whole. The handle is there before the client is, since it is the
+// id of the client's own events; it opens when the client has been made.
 #include <atomic>
 #include <cstdlib>
 #include <memory>
@@ -52,8 +52,8 @@ void close_clients() {
   });
 }
 
-// A handle that is left open at exit keeps the I/O thread alive, for which the client's own handler waits. That one was
-// registered before this, and so runs after it.
+// A handle that is left open at exit keeps the I/O thread alive, for which the client's own handler
+// waits. That one was registered before this, and so runs after it.
 void close_clients_at_exit() {
   static std::atomic<bool> registered{false};
   if (!registered.exchange(true)) static_cast<void>(std::atexit(close_clients));
@@ -92,17 +92,18 @@ gcs_status gcs_client_create(const gcs_client_options* options, gcs_client* out_
   });
 }
 
-gcs_status gcs_client_connect(gcs_client client, int64_t timeout, uint64_t* id, gcs_completion_fn fn,
-                              void* user) {
+gcs_status gcs_client_connect(gcs_client client, int64_t timeout, uint64_t* id,
+                              gcs_completion_fn fn, void* user) {
   return guarded([&] {
     if (!is_timeout(timeout)) return Status::kInvalidArgument;
     CallOptions options;
     options.timeout = timeout;
     options.wait_for_ready = 1;
-    return submit_one(client, options, id, fn, user, [](const gcs::GcsClient&) -> gcs::kv::Made {
-             const gcs::Method* method = gcs::find_method(gcs::method::kGetClusterId);
-             return {gcs::Call::make(gcs::EventKind::kConnect, *method), {}};
-           })
+    return submit_one(client, options, id, fn, user,
+                      [](const gcs::GcsClient&) -> gcs::kv::Made {
+                        const gcs::Method* method = gcs::find_method(gcs::method::kGetClusterId);
+                        return {gcs::Call::make(gcs::EventKind::kConnect, *method), {}};
+                      })
         .status;
   });
 }

@@ -162,8 +162,8 @@ void CompletionQueue::open_descriptor() {
   }
 }
 
-// Through syscall(), since write() and read() are cancellation points: a thread that is cancelled must not leave behind a
-// queue whose descriptor says something else than its flag.
+// Through syscall(), since write() and read() are cancellation points: a thread that is cancelled
+// must not leave behind a queue whose descriptor says something else than its flag.
 void CompletionQueue::signal() noexcept {
   signalled_ = true;
   if (descriptor_ < 0) return;

@@ -3,16 +3,21 @@
 // A completion queue: events wait here until the application takes them.
 //
 // Invariants:
-// - "Signalled" means that the descriptor is readable. It becomes so when events arrive and it was not, and ceases to be
-//   when events are taken and none is left, both under the lock: so a burst costs one signal. A closed queue stays
-//   signalled for ever. A wake function is called for each change from not signalled to signalled that an arrival makes.
-// - Nothing is queued in a closed queue: what arrives is freed, and lent bodies among it are released.
-// - Never more events than calls that were accepted, each of which brought its own: a queue does not overflow.
+// - "Signalled" means that the descriptor is readable. It becomes so when events arrive and it was
+// not, and ceases to be
+//   when events are taken and none is left, both under the lock: so a burst costs one signal. A
+//   closed queue stays signalled for ever. A wake function is called for each change from not
+//   signalled to signalled that an arrival makes.
+// - Nothing is queued in a closed queue: what arrives is freed, and lent bodies among it are
+// released.
+// - Never more events than calls that were accepted, each of which brought its own: a queue does
+// not overflow.
 //
-// Locks: one, held only to move lists around and to write or read the descriptor. The wake function, release functions
-// and destructors of events run without it.
+// Locks: one, held only to move lists around and to write or read the descriptor. The wake
+// function, release functions and destructors of events run without it.
 //
-// Threads: any. References: the handle and every pending call hold one; the descriptor is closed with the last.
+// Threads: any. References: the handle and every pending call hold one; the descriptor is closed
+// with the last.
 #pragma once
 
 #include <condition_variable>
@@ -64,15 +69,18 @@ class CompletionQueue final : public CompletionSink {
 
   // Fills `out`, and moves the lent bodies that it meets to `due`. Returns how many it has written.
   std::size_t take(std::span<gcs_event*> out, EventList* due);
-  // Takes everything, to be followed by give_back(): until then the queue counts as not empty and stays signalled.
+  // Takes everything, to be followed by give_back(): until then the queue counts as not empty and
+  // stays signalled.
   EventList take_all();
-  // Puts back, in front, what was not used. True if the queue holds events now. Closed meanwhile: they go to `discarded`.
+  // Puts back, in front, what was not used. True if the queue holds events now. Closed meanwhile:
+  // they go to `discarded`.
   bool give_back(EventList unused, EventList* discarded);
 
   // kOk when there are events; kDeadline, kInterrupted, kClosed. A negative timeout is none.
   Status wait(std::int64_t timeout);
 
-  // Discards what is queued, cancels the calls that would end here, and releases lent bodies. Idempotent.
+  // Discards what is queued, cancels the calls that would end here, and releases lent bodies.
+  // Idempotent.
   void close();
 
  private:

@@ -78,8 +78,8 @@ void EventPacker::pack(EventList& events, EventList& due) noexcept {
     }
     if (count_ == slots_.size()) return;
     gcs_packed_event& slot = slots_[count_];
-    slot = {event->id, 0, static_cast<std::uint16_t>(event->kind), 0, event->number, used_, 0,
-            nullptr};
+    slot = {event->id, 0,      static_cast<std::uint16_t>(event->kind), 0, event->number, used_,
+            0,         nullptr};
     const std::size_t before = used_;
     const Bytes bytes = pack_bytes(*event, &slot);
     if (bytes == Bytes::kNoRoom) return;

@@ -49,7 +49,8 @@ int64_t gcs_event_number(const gcs_event* event) {
 }
 
 const char* gcs_event_message(const gcs_event* event) {
-  return guarded_value("", [&] { return event == nullptr ? "" : c_text(from_c(event)->message()); });
+  return guarded_value("",
+                       [&] { return event == nullptr ? "" : c_text(from_c(event)->message()); });
 }
 
 const char* gcs_event_method(const gcs_event* event) {
@@ -57,7 +58,8 @@ const char* gcs_event_method(const gcs_event* event) {
 }
 
 const char* gcs_event_address(const gcs_event* event) {
-  return guarded_value("", [&] { return event == nullptr ? "" : c_text(from_c(event)->address()); });
+  return guarded_value("",
+                       [&] { return event == nullptr ? "" : c_text(from_c(event)->address()); });
 }
 
 gcs_bytes gcs_event_details(const gcs_event* event) {
@@ -69,9 +71,8 @@ gcs_bytes gcs_event_details(const gcs_event* event) {
 }
 
 gcs_bytes gcs_event_body(const gcs_event* event) {
-  return guarded_value(gcs_bytes{}, [&] {
-    return event == nullptr ? gcs_bytes{} : c_bytes(from_c(event)->body());
-  });
+  return guarded_value(
+      gcs_bytes{}, [&] { return event == nullptr ? gcs_bytes{} : c_bytes(from_c(event)->body()); });
 }
 
 size_t gcs_event_entry_count(const gcs_event* event) {
@@ -110,4 +111,6 @@ gcs_buffer* gcs_event_take_body(gcs_event* event) {
       nullptr, [&] { return buffer_to_c(std::unique_ptr<gcs::Event>(from_c(event))); });
 }
 
-void gcs_event_free(gcs_event* event) { std::unique_ptr<gcs::Event>(from_c(event)).reset(); }
+void gcs_event_free(gcs_event* event) {
+  std::unique_ptr<gcs::Event>(from_c(event)).reset();
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The word of a slot: [generation 32][closed 1][type 3][pins 28]. A slot without an object is closed and has no pins.
+// The word of a slot: [generation 32][closed 1][type 3][pins 28]. A slot without an object is
+// closed and has no pins.
 #include "shim/handle_table.h"
 
 #include <limits>
@@ -30,7 +31,9 @@ constexpr std::uint64_t generation_of(std::uint64_t state) noexcept {
 
 }  // namespace
 
-HandleTable& HandleTable::current() { return per_process<HandleTable>(); }
+HandleTable& HandleTable::current() {
+  return per_process<HandleTable>();
+}
 
 HandleTable::HandleTable(std::uint32_t first_generation) noexcept
     : fork_generation_(gcs::fork_generation()), first_generation_(first_generation) {}
@@ -43,7 +46,9 @@ HandleTable::~HandleTable() {
   }
 }
 
-HandleObject& HandleTable::Pin::object() const noexcept { return *slot_->object; }
+HandleObject& HandleTable::Pin::object() const noexcept {
+  return *slot_->object;
+}
 
 std::uint64_t HandleTable::Reservation::publish(std::unique_ptr<HandleObject> object) noexcept {
   slot_->object = object.release();

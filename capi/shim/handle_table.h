@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a handle of the C API stands for. A handle is a number: [type 4][fork generation 8][slot 20][generation 32], never 0
-// and never dereferenced.
+// What a handle of the C API stands for. A handle is a number: [type 4][fork generation 8][slot
+// 20][generation 32], never 0 and never dereferenced.
 //
 // Invariants:
-// - A slot is one atomic word: its generation, whether it is closed, its type, and how many pins it has. A look-up is one
-//   compare-and-swap that adds a pin; it takes no lock and allocates nothing. While a slot is pinned its object lives.
-// - Closing sets the closed bit; from then on no look-up succeeds, and a second close finds a bad handle. The last unpin of
-//   a closed slot reclaims it: it destroys the object, with no lock held, and gives the slot the next generation. A slot
-//   whose generations are used up is retired.
-// - Chunks of slots are never freed, so that a stale or forged handle always meets a slot to be compared with.
-// - The child of a fork has a table of its own; a handle that was made before the fork is refused before anything that
+// - A slot is one atomic word: its generation, whether it is closed, its type, and how many pins it
+// has. A look-up is one
+//   compare-and-swap that adds a pin; it takes no lock and allocates nothing. While a slot is
+//   pinned its object lives.
+// - Closing sets the closed bit; from then on no look-up succeeds, and a second close finds a bad
+// handle. The last unpin of
+//   a closed slot reclaims it: it destroys the object, with no lock held, and gives the slot the
+//   next generation. A slot whose generations are used up is retired.
+// - Chunks of slots are never freed, so that a stale or forged handle always meets a slot to be
+// compared with.
+// - The child of a fork has a table of its own; a handle that was made before the fork is refused
+// before anything that
 //   belongs to the parent is touched.
 //
-// Locks: one, for the list of free slots and for growing. Raw new and delete occur in this file's two halves alone.
+// Locks: one, for the list of free slots and for growing. Raw new and delete occur in this file's
+// two halves alone.
 #pragma once
 
 #include <array>
@@ -46,7 +52,8 @@ class HandleTable {
    public:
     Pin() noexcept = default;
     Pin(Pin&& other) noexcept
-        : table_(std::exchange(other.table_, nullptr)), slot_(std::exchange(other.slot_, nullptr)) {}
+        : table_(std::exchange(other.table_, nullptr)),
+          slot_(std::exchange(other.slot_, nullptr)) {}
     Pin& operator=(Pin&& other) noexcept {
       Pin before(std::move(*this));
       table_ = std::exchange(other.table_, nullptr);
@@ -70,7 +77,9 @@ class HandleTable {
   class Reservation {
    public:
     Reservation(Reservation&& other) noexcept
-        : table_(std::exchange(other.table_, nullptr)), slot_(other.slot_), handle_(other.handle_) {}
+        : table_(std::exchange(other.table_, nullptr)),
+          slot_(other.slot_),
+          handle_(other.handle_) {}
     Reservation& operator=(Reservation&&) = delete;
     ~Reservation() {
       if (table_ != nullptr) table_->recycle(*slot_);

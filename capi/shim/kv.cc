@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The KV conveniences: arguments checked, then handed to the client's codec.
+#include "client/kv.h"
+
 #include <utility>
 #include <vector>
 
-#include "client/kv.h"
 #include "shim/boundary.h"
 #include "shim/options.h"
 #include "shim/submission.h"
@@ -26,35 +27,41 @@ struct Request {
   gcs_error** out_error;
 };
 
-bool is_view(const gcs_bytes& bytes) noexcept { return gcs::shim::is_view(bytes.data, bytes.size); }
+bool is_view(const gcs_bytes& bytes) noexcept {
+  return gcs::shim::is_view(bytes.data, bytes.size);
+}
 
 gcs::kv::Bytes view_of(const gcs_bytes& bytes) noexcept {
   return gcs::shim::view_of(bytes.data, bytes.size);
 }
 
-Made refused(Refusal refusal) { return {nullptr, std::move(refusal)}; }
+Made refused(Refusal refusal) {
+  return {nullptr, std::move(refusal)};
+}
 
-constexpr char kNullBytes[] = "the data of a key, namespace, prefix or value is NULL, and its size is not 0";
+constexpr char kNullBytes[] =
+    "the data of a key, namespace, prefix or value is NULL, and its size is not 0";
 
 // `make()` encodes the request, once it is known that it can be sent.
 template <class Make>
 gcs_status submit(const Request& request, gcs_bytes name_space, gcs_bytes key, gcs_bytes value,
                   uint32_t flags, uint32_t known_flags, Make&& make) {
   return guarded(request.out_error, [&]() -> Refusal {
-    if (!is_view(name_space) || !is_view(key) || !is_view(value)) return refuse_argument(kNullBytes);
+    if (!is_view(name_space) || !is_view(key) || !is_view(value))
+      return refuse_argument(kNullBytes);
     if ((flags & ~known_flags) != 0) {
       return refuse_argument("flags has bits that this function does not know");
     }
     CallOptions options;
     if (Refusal refusal = read_call_options(request.options, &options)) return refusal;
-    return submit_one(request.client, options, request.id, request.fn, request.user,
-                      [&](const gcs::GcsClient& client) -> Made {
-                        if (Refusal refusal =
-                                check_size(client, name_space.size, key.size, value.size)) {
-                          return refused(std::move(refusal));
-                        }
-                        return make();
-                      });
+    return submit_one(
+        request.client, options, request.id, request.fn, request.user,
+        [&](const gcs::GcsClient& client) -> Made {
+          if (Refusal refusal = check_size(client, name_space.size, key.size, value.size)) {
+            return refused(std::move(refusal));
+          }
+          return make();
+        });
   });
 }
 

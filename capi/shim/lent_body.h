@@ -2,12 +2,14 @@
 //
 // A request body that the application lends, and the event that says that it is free.
 //
-// Invariants: release(user, data, size) runs exactly once if the call was accepted, and never if it was not: nothing runs
-// before arm(), and whoever arms takes the answer for it. When the last reference to the bytes goes, the event is already
-// allocated, so that running out of memory cannot lose it. With a queue it is queued there and runs on the thread that
-// drains or closes the queue; without one, or when the queue is closed already, it runs where the reference went.
+// Invariants: release(user, data, size) runs exactly once if the call was accepted, and never if it
+// was not: nothing runs before arm(), and whoever arms takes the answer for it. When the last
+// reference to the bytes goes, the event is already allocated, so that running out of memory cannot
+// lose it. With a queue it is queued there and runs on the thread that drains or closes the queue;
+// without one, or when the queue is closed already, it runs where the reference went.
 //
-// Threads: armed and handed over by the thread that submits, then whoever drops the last reference has it.
+// Threads: armed and handed over by the thread that submits, then whoever drops the last reference
+// has it.
 #pragma once
 
 #include <cstddef>
@@ -40,8 +42,8 @@ class LentBody final : public Event {
   bool armed_ = false;
 };
 
-// Releases the lent bodies that were taken from `queue`, in order. If a release function ends its thread, those that are left
-// go back to the queue.
+// Releases the lent bodies that were taken from `queue`, in order. If a release function ends its
+// thread, those that are left go back to the queue.
 void run_releases(CompletionQueue& queue, EventList due);
 
 // Frees events that nobody will see, and releases the lent bodies among them.

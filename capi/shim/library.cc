@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the library says about itself, and the proof that the numbers of the C API are those of the client.
+// What the library says about itself, and the proof that the numbers of the C API are those of the
+// client.
 #include <cstdint>
 #include <string_view>
 
@@ -87,7 +88,9 @@ constexpr std::string_view kFeatures[] = {"kv", "packed", "wake"};
 
 }  // namespace
 
-uint32_t gcs_abi_version(void) { return GCS_ABI_VERSION; }
+uint32_t gcs_abi_version(void) {
+  return GCS_ABI_VERSION;
+}
 
 gcs_status gcs_abi_check(uint32_t header_version) {
   return guarded([&] {
@@ -96,7 +99,9 @@ gcs_status gcs_abi_check(uint32_t header_version) {
   });
 }
 
-const char* gcs_version(void) { return GCS_VERSION; }
+const char* gcs_version(void) {
+  return GCS_VERSION;
+}
 
 int32_t gcs_has_feature(const char* name) {
   return guarded_value<int32_t>(0, [&] {

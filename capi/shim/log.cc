@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The library's log. A record may be made anywhere, deep inside the client or inside gcs_log_set_target() itself, so that
-// a function of the application gets it by the I/O thread.
+// The library's log. A record may be made anywhere, deep inside the client or inside
+// gcs_log_set_target() itself, so that a function of the application gets it by the I/O thread.
 #include "client/log.h"
 
 #include <utility>
@@ -45,7 +45,8 @@ gcs_status gcs_log_drain(gcs_event** events, size_t capacity, size_t* out_count)
     *out_count = 0;
     if (events == nullptr && capacity != 0) return Status::kInvalidArgument;
     gcs::EventList records = gcs::log::take(capacity);
-    while (auto record = records.pop_front()) events[(*out_count)++] = event_to_c(std::move(record));
+    while (auto record = records.pop_front())
+      events[(*out_count)++] = event_to_c(std::move(record));
     return Status::kOk;
   });
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The opaque types of the C API. gcs_event, gcs_buffer and gcs_error are all a gcs::Event seen in three roles, so that an
-// event turns into the buffer of its body, or a refusal into an error, without an allocation that could fail.
+// The opaque types of the C API. gcs_event, gcs_buffer and gcs_error are all a gcs::Event seen in
+// three roles, so that an event turns into the buffer of its body, or a refusal into an error,
+// without an allocation that could fail.
 //
-// Ownership: a pointer handed out is owned by the caller, who gives it back to one of the free functions.
+// Ownership: a pointer handed out is owned by the caller, who gives it back to one of the free
+// functions.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +19,15 @@
 
 namespace gcs::shim {
 
-inline Event* from_c(gcs_event* event) noexcept { return reinterpret_cast<Event*>(event); }
-inline Event* from_c(gcs_buffer* buffer) noexcept { return reinterpret_cast<Event*>(buffer); }
-inline Event* from_c(gcs_error* error) noexcept { return reinterpret_cast<Event*>(error); }
+inline Event* from_c(gcs_event* event) noexcept {
+  return reinterpret_cast<Event*>(event);
+}
+inline Event* from_c(gcs_buffer* buffer) noexcept {
+  return reinterpret_cast<Event*>(buffer);
+}
+inline Event* from_c(gcs_error* error) noexcept {
+  return reinterpret_cast<Event*>(error);
+}
 inline const Event* from_c(const gcs_event* event) noexcept {
   return reinterpret_cast<const Event*>(event);
 }
@@ -48,12 +56,15 @@ inline gcs_bytes c_bytes(std::span<const std::uint8_t> bytes) noexcept {
   return {bytes.data(), bytes.size()};
 }
 
-inline gcs_status c_status(Status status) noexcept { return static_cast<gcs_status>(status); }
+inline gcs_status c_status(Status status) noexcept {
+  return static_cast<gcs_status>(status);
+}
 
 // A buffer that was no event before.
 class TextBuffer final : public Event {
  public:
-  explicit TextBuffer(std::string text) noexcept : Event(EventKind::kCall), text_(std::move(text)) {}
+  explicit TextBuffer(std::string text) noexcept
+      : Event(EventKind::kCall), text_(std::move(text)) {}
   std::span<const std::uint8_t> body() const noexcept override {
     return {reinterpret_cast<const std::uint8_t*>(text_.data()), text_.size()};
   }

@@ -34,8 +34,12 @@ struct CallOptions {
 Refusal read_call_options(const gcs_call_options* given, CallOptions* out);
 
 // A time of the C API: not negative, GCS_TIMEOUT_NONE or GCS_TIMEOUT_DEFAULT.
-constexpr bool is_timeout(std::int64_t timeout) noexcept { return timeout >= kTimeoutDefault; }
+constexpr bool is_timeout(std::int64_t timeout) noexcept {
+  return timeout >= kTimeoutDefault;
+}
 // The same where there is no default.
-constexpr bool is_waiting_time(std::int64_t timeout) noexcept { return timeout >= kTimeoutNone; }
+constexpr bool is_waiting_time(std::int64_t timeout) noexcept {
+  return timeout >= kTimeoutNone;
+}
 
 }  // namespace gcs::shim

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Many events into one block of records and bytes. The queue's lock is taken twice, to move lists: the packing itself is done
-// without it. Lent bodies that have come due are released after guarded() has returned.
+// Many events into one block of records and bytes. The queue's lock is taken twice, to move lists:
+// the packing itself is done without it. Lent bodies that have come due are released after
+// guarded() has returned.
 #include <algorithm>
 #include <utility>
 

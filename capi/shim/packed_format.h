@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The packed forms: reading records of calls, and writing events. Pure functions of their arguments; nothing is locked.
+// The packed forms: reading records of calls, and writing events. Pure functions of their
+// arguments; nothing is locked.
 //
 // A batch is untrusted: every size in it is checked against what is left before it is used.
 #pragma once
@@ -40,7 +41,8 @@ class PackedReader {
 // True if every record fits.
 bool is_well_formed(std::span<const std::uint8_t> batch) noexcept;
 
-// The keys of a multi-get, each as uint32_t size and bytes. False if they do not fit. Throws std::bad_alloc.
+// The keys of a multi-get, each as uint32_t size and bytes. False if they do not fit. Throws
+// std::bad_alloc.
 bool read_packed_keys(kv::Bytes packed, std::vector<kv::Bytes>* keys);
 
 // Writes events until `events`, the slots or the arena is used up.
@@ -52,7 +54,8 @@ class EventPacker {
   EventPacker(std::span<gcs_packed_event> slots, std::span<std::uint8_t> arena) noexcept
       : slots_(slots), arena_(arena) {}
 
-  // Takes from the front of `events` what fits. Lent bodies go to `due`. May be called again with more.
+  // Takes from the front of `events` what fits. Lent bodies go to `due`. May be called again with
+  // more.
   void pack(EventList& events, EventList& due) noexcept;
   std::size_t count() const noexcept { return count_; }
   std::size_t arena_used() const noexcept { return used_; }

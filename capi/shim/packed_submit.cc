@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Many calls out of one block of bytes, all of which end at one queue. The hot path of an event loop: one allocation for
-// each call and a handful for the batch.
+// Many calls out of one block of bytes, all of which end at one queue. The hot path of an event
+// loop: one allocation for each call and a handful for the batch.
 //
-// Invariant: nothing is accepted before the whole batch was understood and every call and refusal was made. Refusals go to
-// the queue from here, since a queue is no callback; that is done last, and outside guarded(), as it may call the queue's
-// wake function.
+// Invariant: nothing is accepted before the whole batch was understood and every call and refusal
+// was made. Refusals go to the queue from here, since a queue is no callback; that is done last,
+// and outside guarded(), as it may call the queue's wake function.
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,21 +30,23 @@ using gcs::kv::Made;
 
 namespace {
 
-constexpr std::uint16_t kCallFlags = GCS_PACKED_NO_WAIT | GCS_PACKED_WAIT |
-                                     GCS_PACKED_RETRY_NEVER | GCS_PACKED_RETRY_ALWAYS |
-                                     GCS_PACKED_BODY_POINTER;
+constexpr std::uint16_t kCallFlags = GCS_PACKED_NO_WAIT | GCS_PACKED_WAIT | GCS_PACKED_RETRY_NEVER |
+                                     GCS_PACKED_RETRY_ALWAYS | GCS_PACKED_BODY_POINTER;
 
 bool has(const PackedRecord& record, unsigned flag) noexcept {
   return (record.head.flags & flag) != 0;
 }
 
-Made refused(std::string message) { return {nullptr, refuse_argument(std::move(message))}; }
+Made refused(std::string message) {
+  return {nullptr, refuse_argument(std::move(message))};
+}
 
 std::string_view text(gcs::kv::Bytes bytes) noexcept {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// What a kind of record may have. A value where none is looked at would be a mistake of the caller's.
+// What a kind of record may have. A value where none is looked at would be a mistake of the
+// caller's.
 struct Shape {
   bool key;
   bool body;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions of a completion queue, but for the packed ones. Wake and release functions of the application run after
-// guarded() has returned.
+// The functions of a completion queue, but for the packed ones. Wake and release functions of the
+// application run after guarded() has returned.
 #include <cstdint>
 #include <memory>
 #include <utility>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads and fills structs that begin with their own size, so that programs compiled with an older or a newer header and
-// this library understand each other. Such structs only ever grow at their end.
+// Reads and fills structs that begin with their own size, so that programs compiled with an older
+// or a newer header and this library understand each other. Such structs only ever grow at their
+// end.
 #pragma once
 
 #include <algorithm>
@@ -36,8 +37,8 @@ Status check_struct_size(std::size_t size) noexcept {
   return plausible ? Status::kOk : Status::kAbi;
 }
 
-// Copies over the defaults in *out what the caller's struct has. Where that is larger than ours, kUnsupported unless what we do
-// not know is zero, which is to say not asked for.
+// Copies over the defaults in *out what the caller's struct has. Where that is larger than ours,
+// kUnsupported unless what we do not know is zero, which is to say not asked for.
 template <class Struct>
 Status read_struct(const void* given, std::size_t size, Struct* out) noexcept {
   if (const Status status = check_struct_size<Struct>(size); status != Status::kOk) return status;
@@ -50,7 +51,8 @@ Status read_struct(const void* given, std::size_t size, Struct* out) noexcept {
   return Status::kOk;
 }
 
-// Fills in the defaults. A size larger than ours comes from a header that is newer than this library.
+// Fills in the defaults. A size larger than ours comes from a header that is newer than this
+// library.
 template <class Struct>
 Status init_struct(Struct* given, std::size_t size, const Struct& defaults) noexcept {
   if (size > sizeof(Struct) || check_struct_size<Struct>(size) != Status::kOk) return Status::kAbi;

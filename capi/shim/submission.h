@@ -3,9 +3,11 @@
 // From a made call to one that was accepted.
 //
 // Invariants:
-// - Either nothing of a submission is accepted, or everything in it gets exactly one event: whatever can fail is done while
+// - Either nothing of a submission is accepted, or everything in it gets exactly one event:
+// whatever can fail is done while
 //   it is built, and handing over cannot fail.
-// - Calls and cancels reach each client in the order in which they were added, with one hand-over for a run of calls of the
+// - Calls and cancels reach each client in the order in which they were added, with one hand-over
+// for a run of calls of the
 //   same client.
 #pragma once
 
@@ -27,7 +29,9 @@
 namespace gcs::shim {
 
 // An id that was given out, and not by the library itself just now.
-inline bool is_reserved_id(std::uint64_t id) noexcept { return id != 0 && id < next_id(); }
+inline bool is_reserved_id(std::uint64_t id) noexcept {
+  return id != 0 && id < next_id();
+}
 
 // Bytes from C.
 inline bool is_view(const void* data, std::size_t size) noexcept {
@@ -46,7 +50,8 @@ Refusal check_id(const std::uint64_t* id);
 void hand_over(GcsClient& client, std::unique_ptr<Call> call, const CallOptions& options,
                std::uint64_t* id) noexcept;
 
-// One call with everything that a function of the C API is given. `make(const GcsClient&)` returns a kv::Made.
+// One call with everything that a function of the C API is given. `make(const GcsClient&)` returns
+// a kv::Made.
 template <class Make>
 Refusal submit_one(gcs_client handle, const CallOptions& options, std::uint64_t* id,
                    gcs_completion_fn fn, void* user, Make&& make) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A completion target, resolved when something is submitted: the library's own queue, or any other function.
+// A completion target, resolved when something is submitted: the library's own queue, or any other
+// function.
 #pragma once
 
 #include "client/event.h"

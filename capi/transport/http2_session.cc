@@ -169,7 +169,8 @@ bool Http2Session::frame_output() noexcept {
 bool Http2Session::check(ssize_t code) noexcept {
   if (failed_) return false;
   if (code < 0) {
-    fail(nghttp2_strerror(static_cast<int>(code)));
+    const bool memory = code == NGHTTP2_ERR_NOMEM || code == NGHTTP2_ERR_CALLBACK_FAILURE;
+    fail(memory ? "out of memory" : nghttp2_strerror(static_cast<int>(code)));
   } else if (goaway_error_ != NGHTTP2_NO_ERROR) {
     fail(nghttp2_http2_strerror(goaway_error_));
   }
@@ -187,7 +188,7 @@ bool Http2Session::is_broken() noexcept {
 void Http2Session::fail(std::string_view reason) noexcept {
   if (std::exchange(failed_, true)) return;
   try {
-    failure_ = "HTTP/2 protocol error: ";
+    failure_ = "HTTP/2 failed: ";
     failure_ += reason;
     if (!last_error_.empty()) failure_ += ": " + last_error_;
   } catch (const std::bad_alloc&) {
@@ -276,8 +277,8 @@ void Http2Session::stream_closed(std::int32_t stream_id, std::uint32_t error_cod
   UnaryCall* const call = find(stream_id);
   if (call == nullptr) return;
   forget(*call);
-  if (closing_)
-    return;  // a request that nghttp2 will not frame any more; end_all() says why it ended
+  // A request that nghttp2 will not frame any more: end_all() says why it ended.
+  if (closing_) return;
   if (!call->stream.finished) {
     call->response.clear();
     try {

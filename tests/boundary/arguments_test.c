@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Arguments: NULL where something is needed, sizes that cannot be, requests that must not be sent. What is refused leaves
- * nothing behind: no event, no id, no release.
+ * Arguments: NULL where something is needed, sizes that cannot be, requests that must not be sent.
+ * What is refused leaves nothing behind: no event, no id, no release.
  */
 #include "check.h"
 
 static gcs_client client;
 static struct counter never;
 
-static void must_not_release(void *user, const void *data, size_t size) {
+static void must_not_release(void* user, const void* data, size_t size) {
   (void)user;
   (void)data;
   (void)size;
@@ -129,9 +129,13 @@ static void what_cannot_fit_into_a_message_is_refused_unread(void) {
     body.release = must_not_release;
     CHECK_EQUAL(gcs_kv_get(client, good, large, NULL, NULL, count_event, &never, NULL), GCS_LIMIT);
     CHECK_EQUAL(gcs_kv_get(client, large, large, NULL, NULL, count_event, &never, NULL), GCS_LIMIT);
-    CHECK_EQUAL(gcs_kv_put(client, good, large, large, 0, NULL, NULL, count_event, &never, NULL), GCS_LIMIT);
-    CHECK_EQUAL(gcs_kv_multi_get(client, good, keys, 2, NULL, NULL, count_event, &never, NULL), GCS_LIMIT);
-    CHECK_EQUAL(gcs_kv_multi_get(client, good, keys, sizes[i], NULL, NULL, count_event, &never, NULL), GCS_LIMIT);
+    CHECK_EQUAL(gcs_kv_put(client, good, large, large, 0, NULL, NULL, count_event, &never, NULL),
+                GCS_LIMIT);
+    CHECK_EQUAL(gcs_kv_multi_get(client, good, keys, 2, NULL, NULL, count_event, &never, NULL),
+                GCS_LIMIT);
+    CHECK_EQUAL(
+        gcs_kv_multi_get(client, good, keys, sizes[i], NULL, NULL, count_event, &never, NULL),
+        GCS_LIMIT);
     CHECK_EQUAL(gcs_call(client, 1, &body, NULL, NULL, count_event, &never, NULL), GCS_LIMIT);
   }
 }
@@ -141,12 +145,14 @@ static void ids_that_were_not_reserved_are_refused(void) {
   const gcs_body body = {"x", 1, must_not_release, NULL};
   uint64_t id = gcs_reserve_ids(1) + 1000;
   const uint64_t unreserved = id;
-  gcs_error *error = NULL;
-  CHECK_EQUAL(gcs_kv_get(client, key, key, NULL, &id, count_event, &never, &error), GCS_INVALID_ARGUMENT);
+  gcs_error* error = NULL;
+  CHECK_EQUAL(gcs_kv_get(client, key, key, NULL, &id, count_event, &never, &error),
+              GCS_INVALID_ARGUMENT);
   CHECK_EQUAL(id, unreserved);
   CHECK(strstr(gcs_error_message(error), "gcs_reserve_ids") != NULL);
   gcs_error_free(error);
-  CHECK_EQUAL(gcs_call(client, 1, &body, NULL, &id, count_event, &never, NULL), GCS_INVALID_ARGUMENT);
+  CHECK_EQUAL(gcs_call(client, 1, &body, NULL, &id, count_event, &never, NULL),
+              GCS_INVALID_ARGUMENT);
   id = UINT64_MAX;
   CHECK_EQUAL(gcs_client_connect(client, 0, &id, count_event, &never), GCS_INVALID_ARGUMENT);
 }
@@ -179,15 +185,15 @@ static void keys_that_reach_into_rays_namespaces_are_refused(void) {
   const gcs_bytes reserved = text_bytes("@namespace_job:x");
   const gcs_bytes good = text_bytes("key");
   gcs_bytes keys[2];
-  gcs_error *error = NULL;
+  gcs_error* error = NULL;
   keys[0] = good;
   keys[1] = reserved;
-#define REFUSED(call)                       \
-  do {                                      \
-    CHECK_EQUAL(call, GCS_INVALID_ARGUMENT); \
-    CHECK(error != NULL);                   \
+#define REFUSED(call)                             \
+  do {                                            \
+    CHECK_EQUAL(call, GCS_INVALID_ARGUMENT);      \
+    CHECK(error != NULL);                         \
     CHECK(strlen(gcs_error_message(error)) > 20); \
-    gcs_error_free(error);                  \
+    gcs_error_free(error);                        \
   } while (0)
   REFUSED(gcs_kv_get(client, none, reserved, NULL, NULL, count_event, &never, &error));
   REFUSED(gcs_kv_put(client, none, reserved, good, 0, NULL, NULL, count_event, &never, &error));
@@ -197,12 +203,14 @@ static void keys_that_reach_into_rays_namespaces_are_refused(void) {
   REFUSED(gcs_kv_delete_prefix(client, none, none, 0, NULL, NULL, count_event, &never, &error));
   REFUSED(gcs_kv_keys(client, none, none, 0, NULL, NULL, count_event, &never, &error));
   REFUSED(gcs_kv_keys(client, good, good, 4, NULL, NULL, count_event, &never, &error));
-  REFUSED(gcs_kv_put(client, good, good, good, GCS_KV_ALL_NAMESPACES, NULL, NULL, count_event, &never, &error));
+  REFUSED(gcs_kv_put(client, good, good, good, GCS_KV_ALL_NAMESPACES, NULL, NULL, count_event,
+                     &never, &error));
 #undef REFUSED
 }
 
 static void paths_that_no_header_can_carry_are_refused(void) {
-  const char *const paths[] = {"", "/", "//", "/a", "/a/", "a/b", "//b", "/a b/c", "/a/b\r\n", "/a/\xc3\xa9"};
+  const char* const paths[] = {"",    "/",   "//",     "/a",       "/a/",
+                               "a/b", "//b", "/a b/c", "/a/b\r\n", "/a/\xc3\xa9"};
   char large[2048];
   size_t i;
   for (i = 0; i < sizeof paths / sizeof paths[0]; ++i) {

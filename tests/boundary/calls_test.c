@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Calls: each that was accepted ends exactly once, never from inside the submitting call, whatever happens to the client.
+ * Calls: each that was accepted ends exactly once, never from inside the submitting call, whatever
+ * happens to the client.
  */
 #include "check.h"
 
@@ -30,13 +31,14 @@ static void the_event_says_what_happened_to_what(void) {
   const gcs_client client = new_client();
   const gcs_queue queue = new_queue();
   const uint64_t id = expired_call(client, gcs_queue_push, as_user(queue));
-  gcs_event *event = next_event(queue);
-  gcs_buffer *body;
+  gcs_event* event = next_event(queue);
+  gcs_buffer* body;
   CHECK_EQUAL(gcs_event_id(event), id);
   CHECK_EQUAL(gcs_event_kind(event), GCS_EVENT_KV_GET);
   CHECK_EQUAL(gcs_event_status(event), GCS_DEADLINE);
-  CHECK_EQUAL(gcs_event_flags(event) & (GCS_FLAG_LOCAL | GCS_FLAG_TIMEOUT | GCS_FLAG_MAYBE_EXECUTED),
-              GCS_FLAG_LOCAL | GCS_FLAG_TIMEOUT);
+  CHECK_EQUAL(
+      gcs_event_flags(event) & (GCS_FLAG_LOCAL | GCS_FLAG_TIMEOUT | GCS_FLAG_MAYBE_EXECUTED),
+      GCS_FLAG_LOCAL | GCS_FLAG_TIMEOUT);
   CHECK(strlen(gcs_event_message(event)) > 10);
   CHECK(strcmp(gcs_event_method(event), "/ray.rpc.InternalKVGcsService/InternalKVGet") == 0);
   CHECK(strcmp(gcs_event_address(event), silent_address()) == 0);
@@ -54,7 +56,7 @@ static void a_call_that_will_not_wait_fails_with_the_reason(void) {
   const gcs_client client = new_client();
   const gcs_queue queue = new_queue();
   gcs_call_options options = with_timeout(SECONDS(20));
-  gcs_event *event;
+  gcs_event* event;
   uint64_t id = 0;
   options.wait_for_ready = 0;
   CHECK_EQUAL(gcs_call_path(client, "/some.Service/Method", NULL, &options, &id, gcs_queue_push,
@@ -76,8 +78,9 @@ static void connecting_to_nobody_fails_within_its_time(void) {
   const gcs_queue queue = new_queue();
   const int64_t began = gcs_now();
   uint64_t id = 0;
-  gcs_event *event;
-  CHECK_EQUAL(gcs_client_connect(client, MILLISECONDS(100), &id, gcs_queue_push, as_user(queue)), GCS_OK);
+  gcs_event* event;
+  CHECK_EQUAL(gcs_client_connect(client, MILLISECONDS(100), &id, gcs_queue_push, as_user(queue)),
+              GCS_OK);
   event = next_event(queue);
   CHECK(gcs_now() - began >= MILLISECONDS(90));
   CHECK_EQUAL(gcs_event_id(event), id);
@@ -91,11 +94,11 @@ static void connecting_to_nobody_fails_within_its_time(void) {
 
 /* Waits for `count` events with ids from `first` on, each exactly once, all with `status`. */
 static void expect_each_once(gcs_queue queue, uint64_t first, size_t count, gcs_status status) {
-  unsigned char *seen = calloc(count, 1);
+  unsigned char* seen = calloc(count, 1);
   size_t left = count;
   CHECK(seen != NULL);
   while (left > 0) {
-    gcs_event *events[64];
+    gcs_event* events[64];
     size_t got = 0;
     size_t i;
     CHECK_EQUAL(gcs_queue_wait(queue, SECONDS(20)), GCS_OK);
@@ -113,18 +116,20 @@ static void expect_each_once(gcs_queue queue, uint64_t first, size_t count, gcs_
   free(seen);
 }
 
-static void submit_many(gcs_client client, uint64_t first, gcs_completion_fn fn, void *user) {
+static void submit_many(gcs_client client, uint64_t first, gcs_completion_fn fn, void* user) {
   const gcs_call_options options = with_timeout(GCS_TIMEOUT_NONE);
   uint64_t i;
   for (i = 0; i < MANY; ++i) {
     uint64_t id = first + i;
-    CHECK_EQUAL(gcs_kv_get(client, text_bytes("ns"), text_bytes("key"), &options, &id, fn, user, NULL), GCS_OK);
+    CHECK_EQUAL(
+        gcs_kv_get(client, text_bytes("ns"), text_bytes("key"), &options, &id, fn, user, NULL),
+        GCS_OK);
     CHECK_EQUAL(id, first + i);
   }
 }
 
 static void no_more_events(gcs_queue queue) {
-  gcs_event *event = NULL;
+  gcs_event* event = NULL;
   size_t count = 1;
   CHECK_EQUAL(gcs_queue_drain(queue, &event, 1, &count), GCS_OK);
   CHECK_EQUAL(count, 0);
@@ -143,7 +148,8 @@ static void close_ends_every_pending_call_exactly_once(void) {
   expect_each_once(queue, first, MANY, GCS_CLOSED);
   /* The last thing that a client says. */
   pthread_mutex_lock(&closed.mutex);
-  while (closed.last_kind != GCS_EVENT_CLIENT_CLOSED) pthread_cond_wait(&closed.changed, &closed.mutex);
+  while (closed.last_kind != GCS_EVENT_CLIENT_CLOSED)
+    pthread_cond_wait(&closed.changed, &closed.mutex);
   CHECK_EQUAL(closed.last_id, client);
   pthread_mutex_unlock(&closed.mutex);
   no_more_events(queue);
@@ -203,8 +209,9 @@ static void a_batch_gives_every_item_one_event(void) {
   const gcs_call_options at_once = with_timeout(0);
   const gcs_call_options bad = with_timeout(-9);
   const uint64_t first = gcs_reserve_ids(ITEMS);
-  const gcs_status expected[ITEMS] = {GCS_DEADLINE,         GCS_BAD_HANDLE,       GCS_INVALID_ARGUMENT,
-                                      GCS_INVALID_ARGUMENT, GCS_INVALID_ARGUMENT, GCS_DEADLINE};
+  const gcs_status expected[ITEMS] = {GCS_DEADLINE,         GCS_BAD_HANDLE,
+                                      GCS_INVALID_ARGUMENT, GCS_INVALID_ARGUMENT,
+                                      GCS_INVALID_ARGUMENT, GCS_DEADLINE};
   struct counter counter;
   gcs_call_item items[ITEMS];
   int target;
@@ -220,7 +227,7 @@ static void a_batch_gives_every_item_one_event(void) {
       items[i].path = "/some.Service/Method";
       items[i].options = &at_once;
       items[i].fn = target == 0 ? gcs_queue_push : count_event;
-      items[i].user = target == 0 ? as_user(queue) : (void *)&counter;
+      items[i].user = target == 0 ? as_user(queue) : (void*)&counter;
     }
     items[1].client = 0;
     items[2].path = NULL;
@@ -236,7 +243,7 @@ static void a_batch_gives_every_item_one_event(void) {
       size_t seen = 0;
       CHECK_EQUAL(gcs_call_batch(items, ITEMS), GCS_OK);
       while (seen < ITEMS) {
-        gcs_event *event = next_event(queue);
+        gcs_event* event = next_event(queue);
         CHECK_EQUAL(gcs_event_status(event), expected[gcs_event_id(event) - base]);
         CHECK(strlen(gcs_event_message(event)) > 10);
         gcs_event_free(event);
@@ -271,7 +278,7 @@ static void a_batch_refuses_ids_that_do_not_increase(void) {
   }
   CHECK_EQUAL(gcs_call_batch(items, 5), GCS_OK);
   for (i = 0; i < 5; ++i) {
-    gcs_event *event = next_event(queue);
+    gcs_event* event = next_event(queue);
     if (gcs_event_status(event) == GCS_DEADLINE) {
       CHECK_EQUAL(gcs_event_id(event), first + 1);
       ++expired;
@@ -316,7 +323,7 @@ static void a_batch_that_cannot_be_read_accepts_nothing(void) {
 
 static void what_a_client_says_of_itself(void) {
   const gcs_client client = new_client();
-  gcs_buffer *buffer = NULL;
+  gcs_buffer* buffer = NULL;
   int32_t state = -1;
   char json[512];
   CHECK_EQUAL(gcs_client_state(client, &state), GCS_OK);

@@ -4,12 +4,13 @@
  */
 #include "check.h"
 
-/* Calls every function that takes a client, but for close and destroy, which would give a valid one up. */
+/* Calls every function that takes a client, but for close and destroy, which would give a valid one
+ * up. */
 static void every_client_function_gives(gcs_client client, gcs_status expected) {
   struct counter never;
   const gcs_bytes key = text_bytes("key");
   const gcs_body body = {"x", 1, NULL, NULL};
-  gcs_buffer *buffer = (gcs_buffer *)&never;
+  gcs_buffer* buffer = (gcs_buffer*)&never;
   int32_t state = 0;
   uint64_t id = 0;
   counter_init(&never);
@@ -20,10 +21,12 @@ static void every_client_function_gives(gcs_client client, gcs_status expected) 
   CHECK_EQUAL(gcs_client_cluster_id(client, &buffer), expected);
   CHECK_EQUAL(gcs_client_stats(client, &buffer), expected);
   CHECK_EQUAL(gcs_call(client, 1, &body, NULL, &id, count_event, &never, NULL), expected);
-  CHECK_EQUAL(gcs_call_path(client, "/a.B/C", &body, NULL, &id, count_event, &never, NULL), expected);
+  CHECK_EQUAL(gcs_call_path(client, "/a.B/C", &body, NULL, &id, count_event, &never, NULL),
+              expected);
   CHECK_EQUAL(gcs_cancel(client, 1), expected);
   CHECK_EQUAL(gcs_kv_get(client, key, key, NULL, &id, count_event, &never, NULL), expected);
-  CHECK_EQUAL(gcs_kv_multi_get(client, key, &key, 1, NULL, &id, count_event, &never, NULL), expected);
+  CHECK_EQUAL(gcs_kv_multi_get(client, key, &key, 1, NULL, &id, count_event, &never, NULL),
+              expected);
   CHECK_EQUAL(gcs_kv_put(client, key, key, key, 0, NULL, &id, count_event, &never, NULL), expected);
   CHECK_EQUAL(gcs_kv_delete(client, key, key, NULL, &id, count_event, &never, NULL), expected);
   CHECK_EQUAL(gcs_kv_delete_prefix(client, key, key, 0, NULL, &id, count_event, &never, NULL),
@@ -44,14 +47,15 @@ static void no_queue(gcs_queue queue) {
   static char arena[GCS_PACKED_ARENA_MIN];
   gcs_packed_event slot;
   gcs_packed_drain drain;
-  gcs_event *event = NULL;
+  gcs_event* event = NULL;
   size_t count = 1;
   int32_t fd = 0;
   CHECK_EQUAL(gcs_queue_fd(queue, &fd), GCS_BAD_HANDLE);
   CHECK_EQUAL(gcs_queue_drain(queue, &event, 1, &count), GCS_BAD_HANDLE);
   CHECK_EQUAL(count, 0);
   CHECK_EQUAL(gcs_queue_wait(queue, 0), GCS_BAD_HANDLE);
-  CHECK_EQUAL(gcs_queue_drain_packed(queue, 0, &slot, 1, arena, sizeof arena, &drain), GCS_BAD_HANDLE);
+  CHECK_EQUAL(gcs_queue_drain_packed(queue, 0, &slot, 1, arena, sizeof arena, &drain),
+              GCS_BAD_HANDLE);
   CHECK_EQUAL(gcs_call_batch_packed(queue, NULL, 0), GCS_BAD_HANDLE);
   CHECK_EQUAL(gcs_queue_close(queue), GCS_BAD_HANDLE);
   CHECK_EQUAL(gcs_queue_destroy(queue, 0), GCS_BAD_HANDLE);
@@ -119,7 +123,7 @@ static void a_bad_queue_as_a_target_is_refused(void) {
   const gcs_bytes key = text_bytes("key");
   gcs_client_options options;
   gcs_client other = 1;
-  gcs_error *error = NULL;
+  gcs_error* error = NULL;
   CHECK_EQUAL(gcs_queue_close(queue), GCS_OK);
   CHECK_EQUAL(gcs_kv_get(client, key, key, NULL, NULL, gcs_queue_push, as_user(queue), &error),
               GCS_BAD_HANDLE);
@@ -144,8 +148,8 @@ struct race {
   pthread_mutex_t mutex;
 };
 
-static void *use_and_close(void *user) {
-  struct race *race = user;
+static void* use_and_close(void* user) {
+  struct race* race = user;
   int closed = 0;
   int i;
   for (i = 0; i < 50; ++i) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Lent bodies: released exactly once if the call was accepted, on the thread that was promised, and never if it was not.
+ * Lent bodies: released exactly once if the call was accepted, on the thread that was promised, and
+ * never if it was not.
  */
 #include "check.h"
 
@@ -9,12 +10,12 @@ struct lent {
   pthread_cond_t changed;
   size_t releases;
   pthread_t thread;
-  const void *data;
+  const void* data;
   size_t size;
 };
 
-static void on_release(void *user, const void *data, size_t size) {
-  struct lent *lent = user;
+static void on_release(void* user, const void* data, size_t size) {
+  struct lent* lent = user;
   pthread_mutex_lock(&lent->mutex);
   ++lent->releases;
   lent->thread = pthread_self();
@@ -24,13 +25,13 @@ static void on_release(void *user, const void *data, size_t size) {
   pthread_mutex_unlock(&lent->mutex);
 }
 
-static void lent_init(struct lent *lent) {
+static void lent_init(struct lent* lent) {
   memset(lent, 0, sizeof *lent);
   CHECK(pthread_mutex_init(&lent->mutex, NULL) == 0);
   CHECK(pthread_cond_init(&lent->changed, NULL) == 0);
 }
 
-static size_t releases_of(struct lent *lent) {
+static size_t releases_of(struct lent* lent) {
   size_t releases;
   pthread_mutex_lock(&lent->mutex);
   releases = lent->releases;
@@ -38,7 +39,7 @@ static size_t releases_of(struct lent *lent) {
   return releases;
 }
 
-static void wait_for_release(struct lent *lent) {
+static void wait_for_release(struct lent* lent) {
   pthread_mutex_lock(&lent->mutex);
   while (lent->releases == 0) pthread_cond_wait(&lent->changed, &lent->mutex);
   pthread_mutex_unlock(&lent->mutex);
@@ -46,7 +47,7 @@ static void wait_for_release(struct lent *lent) {
 
 static const char kText[] = "the request";
 
-static gcs_body lend(struct lent *lent) {
+static gcs_body lend(struct lent* lent) {
   gcs_body body;
   body.data = kText;
   body.size = sizeof kText;
@@ -55,10 +56,12 @@ static gcs_body lend(struct lent *lent) {
   return body;
 }
 
-static void call_with(gcs_client client, struct lent *lent, int64_t timeout, gcs_completion_fn fn, void *user) {
+static void call_with(gcs_client client, struct lent* lent, int64_t timeout, gcs_completion_fn fn,
+                      void* user) {
   const gcs_call_options options = with_timeout(timeout);
   const gcs_body body = lend(lent);
-  CHECK_EQUAL(gcs_call_path(client, "/some.Service/Method", &body, &options, NULL, fn, user, NULL), GCS_OK);
+  CHECK_EQUAL(gcs_call_path(client, "/some.Service/Method", &body, &options, NULL, fn, user, NULL),
+              GCS_OK);
 }
 
 static void a_body_for_a_callback_is_released_once(void) {
@@ -103,7 +106,7 @@ static void a_body_for_a_queue_is_released_by_whoever_drains(int packed) {
       if (drain.count != 0) CHECK_EQUAL(event.kind, GCS_EVENT_CALL);
       events += drain.count;
     } else {
-      gcs_event *event = NULL;
+      gcs_event* event = NULL;
       size_t count = 0;
       CHECK_EQUAL(gcs_queue_drain(queue, &event, 1, &count), GCS_OK);
       if (count != 0) CHECK_EQUAL(gcs_event_kind(event), GCS_EVENT_CALL);
@@ -163,12 +166,16 @@ static void a_body_that_was_not_accepted_is_not_released(void) {
   counter_init(&never);
   lent_init(&lent);
   body = lend(&lent);
-  CHECK_EQUAL(gcs_call(client, 1, &body, NULL, &unreserved, count_event, &never, NULL), GCS_INVALID_ARGUMENT);
-  CHECK_EQUAL(gcs_call(client, 1, &body, NULL, &unreserved, gcs_queue_push, as_user(queue), NULL), GCS_INVALID_ARGUMENT);
-  CHECK_EQUAL(gcs_call(client, 1, &body, &bad, NULL, count_event, &never, NULL), GCS_INVALID_ARGUMENT);
+  CHECK_EQUAL(gcs_call(client, 1, &body, NULL, &unreserved, count_event, &never, NULL),
+              GCS_INVALID_ARGUMENT);
+  CHECK_EQUAL(gcs_call(client, 1, &body, NULL, &unreserved, gcs_queue_push, as_user(queue), NULL),
+              GCS_INVALID_ARGUMENT);
+  CHECK_EQUAL(gcs_call(client, 1, &body, &bad, NULL, count_event, &never, NULL),
+              GCS_INVALID_ARGUMENT);
   CHECK_EQUAL(gcs_call(0, 1, &body, NULL, NULL, count_event, &never, NULL), GCS_BAD_HANDLE);
   CHECK_EQUAL(gcs_call(client, 1, &body, NULL, NULL, NULL, NULL, NULL), GCS_INVALID_ARGUMENT);
-  CHECK_EQUAL(gcs_call_path(client, "x", &body, NULL, NULL, count_event, &never, NULL), GCS_INVALID_ARGUMENT);
+  CHECK_EQUAL(gcs_call_path(client, "x", &body, NULL, NULL, count_event, &never, NULL),
+              GCS_INVALID_ARGUMENT);
   memset(&item, 0, sizeof item);
   item.struct_size = sizeof item;
   item.client = client;
@@ -205,7 +212,7 @@ static void a_batch_releases_every_body_whether_refused_or_not(void) {
     items[i].request = lend(&lent[i]);
     items[i].options = &at_once;
     items[i].fn = i < 2 ? count_event : gcs_queue_push;
-    items[i].user = i < 2 ? (void *)&counter : as_user(i == 2 ? queue : closed);
+    items[i].user = i < 2 ? (void*)&counter : as_user(i == 2 ? queue : closed);
   }
   CHECK_EQUAL(gcs_call_batch(items, ITEMS), GCS_OK);
   wait_for_count(&counter, 2);
@@ -213,7 +220,7 @@ static void a_batch_releases_every_body_whether_refused_or_not(void) {
   /* The refused one keeps its body until its event is freed; then the queue hears of it. */
   for (i = 0; i < ITEMS; ++i) {
     while (releases_of(&lent[i]) == 0) {
-      gcs_event *event = NULL;
+      gcs_event* event = NULL;
       size_t count = 0;
       CHECK_EQUAL(gcs_queue_drain(queue, &event, 1, &count), GCS_OK);
       CHECK_EQUAL(count, 0);
@@ -225,8 +232,8 @@ static void a_batch_releases_every_body_whether_refused_or_not(void) {
   for (i = 0; i < ITEMS; ++i) CHECK_EQUAL(releases_of(&lent[i]), 1);
 }
 
-static void destroy_inside(void *user, const void *data, size_t size) {
-  gcs_queue *queue = user;
+static void destroy_inside(void* user, const void* data, size_t size) {
+  gcs_queue* queue = user;
   (void)data;
   (void)size;
   CHECK_EQUAL(gcs_queue_destroy(*queue, GCS_TIMEOUT_NONE), GCS_WOULD_DEADLOCK);
@@ -240,9 +247,10 @@ static void a_release_function_may_close_the_queue(void) {
   const gcs_queue drained = queue;
   const gcs_call_options options = with_timeout(0);
   const gcs_body body = {kText, sizeof kText, destroy_inside, &queue};
-  CHECK_EQUAL(gcs_call(client, 1, &body, &options, NULL, gcs_queue_push, as_user(queue), NULL), GCS_OK);
+  CHECK_EQUAL(gcs_call(client, 1, &body, &options, NULL, gcs_queue_push, as_user(queue), NULL),
+              GCS_OK);
   while (queue != 0) {
-    gcs_event *event = NULL;
+    gcs_event* event = NULL;
     size_t count = 0;
     CHECK_EQUAL(gcs_queue_drain(drained, &event, 1, &count), GCS_OK);
     gcs_event_free(event);

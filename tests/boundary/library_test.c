@@ -40,7 +40,7 @@ static void every_status_has_a_name_of_its_own(void) {
   CHECK_EQUAL(gcs_status_at(0, &status), GCS_OK);
   CHECK_EQUAL(status, GCS_OK);
   while (gcs_status_at(count, &status) == GCS_OK) {
-    const char *name = gcs_status_name(status);
+    const char* name = gcs_status_name(status);
     CHECK(strcmp(name, "UNKNOWN_STATUS") != 0);
     for (i = 0; i < count; ++i) {
       gcs_status other = 0;
@@ -77,8 +77,8 @@ static void make_records(void) {
   const gcs_queue queue = new_queue();
   gcs_call_options options = with_timeout(SECONDS(20));
   options.wait_for_ready = 0;
-  CHECK_EQUAL(gcs_kv_get(client, text_bytes("ns"), text_bytes("key"), &options, NULL, gcs_queue_push,
-                         as_user(queue), NULL),
+  CHECK_EQUAL(gcs_kv_get(client, text_bytes("ns"), text_bytes("key"), &options, NULL,
+                         gcs_queue_push, as_user(queue), NULL),
               GCS_OK);
   gcs_event_free(next_event(queue));
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
@@ -86,7 +86,7 @@ static void make_records(void) {
 }
 
 static size_t take_records(void) {
-  gcs_event *records[64];
+  gcs_event* records[64];
   size_t total = 0;
   size_t count = 1;
   while (count != 0) {
@@ -118,7 +118,7 @@ static void records_are_kept_until_they_are_taken(void) {
 static void a_target_gets_what_was_kept_and_what_follows(void) {
   struct counter counter;
   const gcs_queue queue = new_queue();
-  gcs_event *record;
+  gcs_event* record;
   counter_init(&counter);
   CHECK_EQUAL(gcs_log_set_level(GCS_LOG_DEBUG), GCS_OK);
   make_records();

@@ -61,9 +61,9 @@ static void a_later_struct_is_taken_if_its_tail_is_zero(void) {
   CHECK_EQUAL(client, 0);
 }
 
-static void create_refuses(gcs_client_options options, gcs_status expected, const char *word) {
+static void create_refuses(gcs_client_options options, gcs_status expected, const char* word) {
   gcs_client client = 7;
-  gcs_error *error = (gcs_error *)&client;
+  gcs_error* error = (gcs_error*)&client;
   CHECK_EQUAL(gcs_client_create(&options, &client, &error), expected);
   CHECK_EQUAL(client, 0);
   CHECK(error != NULL);
@@ -80,7 +80,8 @@ static void create_refuses(gcs_client_options options, gcs_status expected, cons
 static void create_refuses_values_that_cannot_be(void) {
   gcs_client_options good;
   gcs_client_options bad;
-  const char *const addresses[] = {"", "host", ":1", "host:0", "host:65536", "http://host:1", "a b:1", "::1:6379"};
+  const char* const addresses[] = {"",           "host",          ":1",    "host:0",
+                                   "host:65536", "http://host:1", "a b:1", "::1:6379"};
   size_t i;
   CHECK_EQUAL(gcs_client_options_init(&good, sizeof good), GCS_OK);
   good.address = silent_address();
@@ -165,7 +166,7 @@ static void call_options_are_checked(void) {
 static void queue_options_are_checked(void) {
   gcs_queue_options options;
   gcs_queue queue = 7;
-  gcs_error *error = NULL;
+  gcs_error* error = NULL;
   memset(&options, 0, sizeof options);
   CHECK_EQUAL(gcs_queue_create(&options, &queue, &error), GCS_ABI);
   CHECK_EQUAL(queue, 0);

@@ -1,118 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packed submission and drain: a malformed batch is refused as a whole, and of any other every record gets one event.
+ * Packed submission and drain: every record of a batch gets one event, refused ones included.
  */
-#include "check.h"
-
-enum { BATCH = 65536 };
-
-static gcs_client client;
-static gcs_queue queue;
-static char arena[GCS_PACKED_ARENA_MIN];
-
-struct batch {
-  union {
-    uint64_t aligned;
-    unsigned char bytes[BATCH];
-  } memory;
-  size_t size;
-  gcs_packed_call *last;
-};
-
-static gcs_packed_call call_of(uint16_t kind) {
-  gcs_packed_call call;
-  memset(&call, 0, sizeof call);
-  call.kind = kind;
-  call.client = client;
-  call.timeout = 0;
-  if (kind != GCS_PACKED_CANCEL) call.id = gcs_reserve_ids(1);
-  return call;
-}
-
-static gcs_packed_call *append(struct batch *batch, gcs_packed_call call, const char *name,
-                               const void *key, size_t key_size, const void *body, size_t body_size) {
-  const int pointed = (call.flags & GCS_PACKED_BODY_POINTER) != 0;
-  const size_t in_record = pointed ? sizeof body : body_size;
-  unsigned char *at = batch->memory.bytes + batch->size;
-  call.name_size = (uint32_t)strlen(name);
-  call.key_size = key_size;
-  call.body_size = body_size;
-  call.stride = (uint32_t)((sizeof call + call.name_size + key_size + in_record + 7) / 8 * 8);
-  CHECK(batch->size + call.stride <= BATCH);
-  memset(at, 0, call.stride);
-  memcpy(at, &call, sizeof call);
-  batch->last = (gcs_packed_call *)(void *)at;
-  at += sizeof call;
-  memcpy(at, name, call.name_size);
-  at += call.name_size;
-  if (key_size != 0) memcpy(at, key, key_size);
-  at += key_size;
-  if (pointed) {
-    memcpy(at, &body, sizeof body);
-  } else if (body_size != 0) {
-    memcpy(at, body, body_size);
-  }
-  batch->size += call.stride;
-  return batch->last;
-}
-
-static gcs_packed_call *append_get(struct batch *batch, gcs_packed_call call) {
-  return append(batch, call, "ns", "key", 3, NULL, 0);
-}
-
-static gcs_status submit(const struct batch *batch) {
-  return gcs_call_batch_packed(queue, batch->memory.bytes, batch->size);
-}
-
-/* The text that comes with a failed event: the method, and what follows it. */
-struct text {
-  const char *method;
-  const char *address;
-  const char *message;
-};
-
-static struct text text_of(const gcs_packed_event *event) {
-  struct text text;
-  CHECK(event->buffer == NULL);
-  CHECK(event->offset + event->size <= sizeof arena);
-  text.method = arena + event->offset;
-  text.address = text.method + strlen(text.method) + 1;
-  text.message = text.address + strlen(text.address) + 1;
-  CHECK(text.message + strlen(text.message) + 1 <= arena + event->offset + event->size);
-  return text;
-}
-
-/* Waits for exactly one event. */
-static gcs_packed_event next_packed(void) {
-  gcs_packed_event event;
-  gcs_packed_drain drain;
-  CHECK_EQUAL(gcs_queue_drain_packed(queue, SECONDS(20), &event, 1, arena, sizeof arena, &drain), GCS_OK);
-  CHECK_EQUAL(drain.count, 1);
-  CHECK_EQUAL(drain.arena_used, event.size);
-  return event;
-}
-
-static void nothing_comes(void) {
-  gcs_packed_event event;
-  gcs_packed_drain drain;
-  struct counter marker;
-  counter_init(&marker);
-  expired_call(client, count_event, &marker);
-  wait_for_count(&marker, 1);
-  memset(&drain, 0xff, sizeof drain);
-  CHECK_EQUAL(gcs_queue_drain_packed(queue, 0, &event, 1, arena, sizeof arena, &drain), GCS_OK);
-  CHECK_EQUAL(drain.count, 0);
-  CHECK_EQUAL(drain.arena_used, 0);
-  CHECK_EQUAL(drain.more, 0);
-  CHECK(!is_readable(queue_fd(queue)));
-}
+#include "packed_batch.h"
 
 static void a_record_of_each_kind_gets_one_event(void) {
   static struct batch batch;
-  const uint16_t kinds[] = {GCS_EVENT_CALL,      GCS_EVENT_KV_GET,           GCS_EVENT_KV_MULTI_GET,
-                            GCS_EVENT_KV_PUT,    GCS_EVENT_KV_DELETE,        GCS_EVENT_KV_DELETE_PREFIX,
+  const uint16_t kinds[] = {GCS_EVENT_CALL,      GCS_EVENT_KV_GET,    GCS_EVENT_KV_MULTI_GET,
+                            GCS_EVENT_KV_PUT,    GCS_EVENT_KV_DELETE, GCS_EVENT_KV_DELETE_PREFIX,
                             GCS_EVENT_KV_EXISTS, GCS_EVENT_KV_KEYS};
-  const char *const methods[] = {"/some.Service/Method",
+  const char* const methods[] = {"/some.Service/Method",
                                  "/ray.rpc.InternalKVGcsService/InternalKVGet",
                                  "/ray.rpc.InternalKVGcsService/InternalKVMultiGet",
                                  "/ray.rpc.InternalKVGcsService/InternalKVPut",
@@ -143,7 +40,9 @@ static void a_record_of_each_kind_gets_one_event(void) {
   CHECK_EQUAL(submit(&batch), GCS_OK);
   while (count < KINDS) {
     gcs_packed_drain drain;
-    CHECK_EQUAL(gcs_queue_drain_packed(queue, SECONDS(20), events, KINDS, arena, sizeof arena, &drain), GCS_OK);
+    CHECK_EQUAL(
+        gcs_queue_drain_packed(queue, SECONDS(20), events, KINDS, arena, sizeof arena, &drain),
+        GCS_OK);
     for (i = 0; i < drain.count; ++i) {
       const struct text text = text_of(&events[i]);
       CHECK_EQUAL(events[i].kind, kinds[count]);
@@ -159,94 +58,8 @@ static void a_record_of_each_kind_gets_one_event(void) {
   nothing_comes();
 }
 
-static void a_malformed_batch_is_refused_as_a_whole(void) {
-  static struct batch batch;
-  gcs_packed_call call;
-  size_t size;
-#define MALFORMED(what)                                    \
-  do {                                                     \
-    batch.size = 0;                                        \
-    append_get(&batch, call_of(GCS_EVENT_KV_GET));         \
-    append_get(&batch, call_of(GCS_EVENT_KV_GET));         \
-    memcpy(&call, batch.last, sizeof call);                \
-    what;                                                  \
-    memcpy(batch.last, &call, sizeof call);                \
-    CHECK_EQUAL(submit(&batch), GCS_INVALID_ARGUMENT);     \
-  } while (0)
-  MALFORMED(call.stride = 0);
-  MALFORMED(call.stride = 8);
-  MALFORMED(call.stride = sizeof call - 8);
-  MALFORMED(call.stride -= 1);
-  MALFORMED(call.stride -= 8);
-  MALFORMED(call.stride += 4);
-  MALFORMED(call.stride += 8);
-  MALFORMED(call.stride = UINT32_MAX - 7);
-  MALFORMED(call.name_size = 100);
-  MALFORMED(call.name_size = UINT32_MAX);
-  MALFORMED(call.key_size = 100);
-  MALFORMED(call.key_size = UINT64_MAX);
-  MALFORMED(call.key_size = UINT64_MAX - 1);
-  MALFORMED(call.body_size = 100);
-  MALFORMED(call.body_size = UINT64_MAX);
-  MALFORMED((call.key_size = UINT64_MAX, call.body_size = 2));
-  MALFORMED((call.name_size = UINT32_MAX, call.key_size = UINT64_MAX - UINT32_MAX + 1));
-  /* No room for the pointer; and a whole word that belongs to nothing. */
-  MALFORMED(call.flags = GCS_PACKED_BODY_POINTER);
-  MALFORMED((call.name_size = 0, call.key_size = 0));
-  MALFORMED(batch.size -= 8);
-  MALFORMED(batch.size -= 1);
-#undef MALFORMED
-  /* Cut anywhere but between two records. */
-  batch.size = 0;
-  append_get(&batch, call_of(GCS_EVENT_KV_GET));
-  append_get(&batch, call_of(GCS_EVENT_KV_GET));
-  for (size = 1; size < batch.size; ++size) {
-    if (size == batch.size / 2) continue;
-    CHECK_EQUAL(gcs_call_batch_packed(queue, batch.memory.bytes, size), GCS_INVALID_ARGUMENT);
-  }
-  nothing_comes();
-}
-
-static void random_bytes_are_refused_or_answered(void) {
-  static struct batch batch;
-  unsigned int seed = (unsigned int)(gcs_now() & 0x7fffffff);
-  int round;
-  printf("seed %u\n", seed);
-  for (round = 0; round < 2000; ++round) {
-    size_t records;
-    gcs_status status;
-    batch.size = 0;
-    append_get(&batch, call_of(GCS_EVENT_KV_GET));
-    append_get(&batch, call_of(GCS_EVENT_KV_GET));
-    append(&batch, call_of(GCS_EVENT_CALL), "/a.B/C", NULL, 0, "request", 7);
-    records = batch.size;
-    /* Not the pointer flag: where a caller says that bytes are, they are read. */
-    batch.memory.bytes[(size_t)rand_r(&seed) % records] ^= (unsigned char)(1 << (rand_r(&seed) % 6));
-    for (size_t at = 0; at + sizeof(gcs_packed_call) <= records; at += 8) {
-      batch.memory.bytes[at + 6] &= (unsigned char)~GCS_PACKED_BODY_POINTER;
-    }
-    status = submit(&batch);
-    CHECK(status == GCS_OK || status == GCS_INVALID_ARGUMENT);
-    if (status != GCS_OK) continue;
-    /* A cancel has no event; every other record has one. */
-    for (size_t at = 0; at < records;) {
-      gcs_packed_call record;
-      memcpy(&record, batch.memory.bytes + at, sizeof record);
-      if (record.kind != GCS_PACKED_CANCEL) {
-        gcs_packed_event event;
-        gcs_packed_drain drain;
-        gcs_cancel(client, record.id);
-        CHECK_EQUAL(gcs_queue_drain_packed(queue, SECONDS(20), &event, 1, arena, sizeof arena, &drain), GCS_OK);
-        CHECK(event.status != GCS_OK);
-      }
-      at += record.stride;
-    }
-  }
-  nothing_comes();
-}
-
-static void refuse_one(gcs_packed_call call, const char *name, const void *key, size_t key_size,
-                       const void *body, size_t body_size, gcs_status expected) {
+static void refuse_one(gcs_packed_call call, const char* name, const void* key, size_t key_size,
+                       const void* body, size_t body_size, gcs_status expected) {
   static struct batch batch;
   gcs_packed_event event;
   batch.size = 0;
@@ -264,11 +77,11 @@ static void refused_records_get_their_event(void) {
   gcs_packed_call call;
   const unsigned char short_keys[] = {1, 0, 0};
   const unsigned char long_key[] = {9, 0, 0, 0, 'a'};
-#define REFUSED(of_kind, what, name, key, body, expected)                                        \
-  do {                                                                                           \
-    call = call_of(of_kind);                                                                     \
-    what;                                                                                        \
-    refuse_one(call, name, key, strlen(key), body, strlen(body), expected);                      \
+#define REFUSED(of_kind, what, name, key, body, expected)                   \
+  do {                                                                      \
+    call = call_of(of_kind);                                                \
+    what;                                                                   \
+    refuse_one(call, name, key, strlen(key), body, strlen(body), expected); \
   } while (0)
   REFUSED(GCS_EVENT_KV_GET, call.client = 0, "ns", "key", "", GCS_BAD_HANDLE);
   REFUSED(GCS_EVENT_KV_GET, call.client = queue, "ns", "key", "", GCS_BAD_HANDLE);
@@ -278,9 +91,12 @@ static void refused_records_get_their_event(void) {
   REFUSED(GCS_EVENT_KV_GET, call.timeout = -3, "ns", "key", "", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, call.started = -1, "ns", "key", "", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, call.flags = 1024, "ns", "key", "", GCS_INVALID_ARGUMENT);
-  REFUSED(GCS_EVENT_KV_GET, call.flags = GCS_PACKED_OVERWRITE, "ns", "key", "", GCS_INVALID_ARGUMENT);
-  REFUSED(GCS_EVENT_KV_PUT, call.flags = GCS_PACKED_WAIT | GCS_PACKED_NO_WAIT, "ns", "key", "v", GCS_INVALID_ARGUMENT);
-  REFUSED(GCS_EVENT_KV_PUT, call.flags = GCS_PACKED_RETRY_NEVER | GCS_PACKED_RETRY_ALWAYS, "ns", "key", "v", GCS_INVALID_ARGUMENT);
+  REFUSED(GCS_EVENT_KV_GET, call.flags = GCS_PACKED_OVERWRITE, "ns", "key", "",
+          GCS_INVALID_ARGUMENT);
+  REFUSED(GCS_EVENT_KV_PUT, call.flags = GCS_PACKED_WAIT | GCS_PACKED_NO_WAIT, "ns", "key", "v",
+          GCS_INVALID_ARGUMENT);
+  REFUSED(GCS_EVENT_KV_PUT, call.flags = GCS_PACKED_RETRY_NEVER | GCS_PACKED_RETRY_ALWAYS, "ns",
+          "key", "v", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, call.method = 1, "ns", "key", "", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, (void)0, "ns", "key", "body", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, (void)0, "", "@namespace_x", "", GCS_INVALID_ARGUMENT);
@@ -296,8 +112,10 @@ static void refused_records_get_their_event(void) {
   REFUSED(25, (void)0, "ns", "key", "", GCS_INVALID_ARGUMENT);
   REFUSED(UINT16_MAX, (void)0, "ns", "key", "", GCS_INVALID_ARGUMENT);
 #undef REFUSED
-  refuse_one(call_of(GCS_EVENT_KV_MULTI_GET), "ns", short_keys, sizeof short_keys, NULL, 0, GCS_INVALID_ARGUMENT);
-  refuse_one(call_of(GCS_EVENT_KV_MULTI_GET), "ns", long_key, sizeof long_key, NULL, 0, GCS_INVALID_ARGUMENT);
+  refuse_one(call_of(GCS_EVENT_KV_MULTI_GET), "ns", short_keys, sizeof short_keys, NULL, 0,
+             GCS_INVALID_ARGUMENT);
+  refuse_one(call_of(GCS_EVENT_KV_MULTI_GET), "ns", long_key, sizeof long_key, NULL, 0,
+             GCS_INVALID_ARGUMENT);
   call = call_of(GCS_EVENT_KV_PUT);
   call.flags = GCS_PACKED_BODY_POINTER;
   refuse_one(call, "ns", "key", 3, NULL, 1, GCS_INVALID_ARGUMENT);
@@ -419,16 +237,19 @@ static void waiting_for_the_first_event_ends_in_time(void) {
   gcs_packed_event event;
   gcs_packed_drain drain;
   const int64_t began = gcs_now();
-  CHECK_EQUAL(gcs_queue_drain_packed(queue, MILLISECONDS(30), &event, 1, arena, sizeof arena, &drain), GCS_DEADLINE);
+  CHECK_EQUAL(
+      gcs_queue_drain_packed(queue, MILLISECONDS(30), &event, 1, arena, sizeof arena, &drain),
+      GCS_DEADLINE);
   CHECK(gcs_now() - began >= MILLISECONDS(30));
   CHECK_EQUAL(drain.count, 0);
-  CHECK_EQUAL(gcs_queue_drain_packed(queue, -3, &event, 1, arena, sizeof arena, &drain), GCS_INVALID_ARGUMENT);
+  CHECK_EQUAL(gcs_queue_drain_packed(queue, -3, &event, 1, arena, sizeof arena, &drain),
+              GCS_INVALID_ARGUMENT);
 }
 
 static void kept_log_records_are_announced(void) {
   gcs_packed_event event;
   gcs_packed_drain drain;
-  gcs_event *record = NULL;
+  gcs_event* record = NULL;
   size_t count = 1;
   while (count != 0) {
     CHECK_EQUAL(gcs_log_drain(&record, 1, &count), GCS_OK);
@@ -439,12 +260,8 @@ static void kept_log_records_are_announced(void) {
 }
 
 int main(void) {
-  begin();
-  client = new_client();
-  queue = new_queue();
+  begin_packed();
   a_record_of_each_kind_gets_one_event();
-  a_malformed_batch_is_refused_as_a_whole();
-  random_bytes_are_refused_or_answered();
   refused_records_get_their_event();
   a_refused_record_does_not_touch_its_neighbours();
   a_cancel_takes_effect_in_order();
@@ -452,8 +269,6 @@ int main(void) {
   a_partial_drain_says_that_there_is_more();
   waiting_for_the_first_event_ends_in_time();
   kept_log_records_are_announced();
-  CHECK_EQUAL(gcs_queue_destroy(queue, SECONDS(20)), GCS_OK);
-  CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
-  CHECK_EQUAL(gcs_shutdown(SECONDS(20)), GCS_OK);
+  end_packed();
   return 0;
 }

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The completion queue: when its descriptor is readable, when its wake function is called, how waiting ends, and what
- * closing does to what is queued and to what is pending.
+ * The completion queue: when its descriptor is readable, when its wake function is called, how
+ * waiting ends, and what closing does to what is queued and to what is pending.
  */
 #include "check.h"
 
 static gcs_client client;
 
-static void free_all(gcs_event **events, size_t count) {
+static void free_all(gcs_event** events, size_t count) {
   size_t i;
   for (i = 0; i < count; ++i) gcs_event_free(events[i]);
 }
 
 static void wait_until_pending_is_zero(void) {
   for (;;) {
-    gcs_buffer *buffer = NULL;
+    gcs_buffer* buffer = NULL;
     char json[512];
     CHECK_EQUAL(gcs_client_stats(client, &buffer), GCS_OK);
     CHECK(gcs_buffer_size(buffer) < sizeof json);
@@ -40,7 +40,7 @@ static void fill(gcs_queue queue, size_t count) {
 static void the_fd_is_readable_exactly_while_the_queue_is_not_empty(void) {
   const gcs_queue queue = new_queue();
   const int fd = queue_fd(queue);
-  gcs_event *events[16];
+  gcs_event* events[16];
   size_t count = 0;
   int round;
   for (round = 0; round < 50; ++round) {
@@ -68,7 +68,7 @@ static void pushing_by_hand_is_the_same_as_delivery(void) {
   const gcs_queue from = new_queue();
   const gcs_queue to = new_queue();
   const uint64_t id = expired_call(client, gcs_queue_push, as_user(from));
-  gcs_event *event = next_event(from);
+  gcs_event* event = next_event(from);
   CHECK(!is_readable(queue_fd(to)));
   gcs_queue_push(as_user(to), event);
   CHECK(is_readable(queue_fd(to)));
@@ -85,14 +85,14 @@ struct wakes {
   size_t count;
 };
 
-static void count_wake(void *user) {
-  struct wakes *wakes = user;
+static void count_wake(void* user) {
+  struct wakes* wakes = user;
   pthread_mutex_lock(&wakes->mutex);
   ++wakes->count;
   pthread_mutex_unlock(&wakes->mutex);
 }
 
-static size_t wakes_now(struct wakes *wakes) {
+static size_t wakes_now(struct wakes* wakes) {
   size_t count;
   pthread_mutex_lock(&wakes->mutex);
   count = wakes->count;
@@ -104,7 +104,7 @@ static void wake_is_called_once_for_each_turn_to_non_empty(void) {
   struct wakes wakes;
   gcs_queue_options options;
   gcs_queue queue = 0;
-  gcs_event *events[16];
+  gcs_event* events[16];
   size_t count = 0;
   int32_t fd = 0;
   size_t round;
@@ -148,8 +148,8 @@ struct waiter {
   gcs_status status;
 };
 
-static void *wait_for_ever(void *user) {
-  struct waiter *waiter = user;
+static void* wait_for_ever(void* user) {
+  struct waiter* waiter = user;
   if (waiter->packed) {
     static char arena[GCS_PACKED_ARENA_MIN];
     gcs_packed_event slot;
@@ -179,7 +179,9 @@ static void waiting_ends_when_the_queue_is_closed(void) {
   }
 }
 
-static void handle_signal(int number) { (void)number; }
+static void handle_signal(int number) {
+  (void)number;
+}
 
 static void waiting_ends_when_a_signal_handler_ran(void) {
   int packed;
@@ -220,7 +222,7 @@ static void closing_discards_what_is_queued_and_cancels_what_is_pending(void) {
   const gcs_queue other = new_queue();
   const gcs_call_options options = with_timeout(GCS_TIMEOUT_NONE);
   uint64_t survivor = 0;
-  gcs_event *event;
+  gcs_event* event;
   int i;
   fill(queue, 10);
   for (i = 0; i < 1000; ++i) {
@@ -261,7 +263,8 @@ static void queues_leave_no_descriptor_behind(void) {
   for (i = 0; i < 300; ++i) {
     const gcs_queue queue = new_queue();
     expired_call(client, gcs_queue_push, as_user(queue));
-    CHECK_EQUAL(i % 2 == 0 ? gcs_queue_destroy(queue, SECONDS(20)) : gcs_queue_close(queue), GCS_OK);
+    CHECK_EQUAL(i % 2 == 0 ? gcs_queue_destroy(queue, SECONDS(20)) : gcs_queue_close(queue),
+                GCS_OK);
   }
   /* A marker: everything before it has been delivered, and so dropped. */
   wait_until_pending_is_zero();

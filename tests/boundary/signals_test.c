@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A guest in the process: writing to a connection that the peer has dropped raises no SIGPIPE, the library's thread takes no
- * signal that is meant for the application, and no handler is installed.
+ * A guest in the process: writing to a connection that the peer has dropped raises no SIGPIPE, the
+ * library's thread takes no signal that is meant for the application, and no handler is installed.
  */
 #include "check.h"
 
 static int listener = -1;
 
-/* Takes connections, says just enough for the client to go on writing, and drops them with a reset. */
-static void *drop_connections(void *user) {
+/* Takes connections, says just enough for the client to go on writing, and drops them with a reset.
+ */
+static void* drop_connections(void* user) {
   static const unsigned char settings[9] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
   (void)user;
   for (;;) {
@@ -26,7 +27,7 @@ static void *drop_connections(void *user) {
   }
 }
 
-static const char *listen_somewhere(void) {
+static const char* listen_somewhere(void) {
   static char address[32];
   struct sockaddr_in name;
   socklen_t size = sizeof name;
@@ -35,9 +36,9 @@ static const char *listen_somewhere(void) {
   memset(&name, 0, sizeof name);
   name.sin_family = AF_INET;
   name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  CHECK(bind(listener, (struct sockaddr *)&name, size) == 0);
+  CHECK(bind(listener, (struct sockaddr*)&name, size) == 0);
   CHECK(listen(listener, 16) == 0);
-  CHECK(getsockname(listener, (struct sockaddr *)&name, &size) == 0);
+  CHECK(getsockname(listener, (struct sockaddr*)&name, &size) == 0);
   snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(name.sin_port));
   return address;
 }
@@ -48,7 +49,7 @@ static void a_dropped_connection_raises_no_sigpipe(void) {
   struct counter counter;
   pthread_t thread;
   struct sigaction action;
-  const char *address = listen_somewhere();
+  const char* address = listen_somewhere();
   size_t i;
   /* The default: the process ends. */
   CHECK(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
@@ -100,7 +101,8 @@ static void no_signal_is_taken_from_the_application(void) {
   CHECK(sigaction(SIGUSR2, &action, NULL) == 0);
   expired_call(client, count_event, &counter);
   wait_for_count(&counter, 1);
-  /* Were it not blocked in the library's thread, the kernel could choose that one while this has it blocked. */
+  /* Were it not blocked in the library's thread, the kernel could choose that one while this has it
+   * blocked. */
   for (i = 0; i < 20; ++i) {
     sigset_t set;
     sigset_t before;

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A thread that ends inside the library unwinds through it: on the application's threads by pthread_exit() in a release or
- * wake function or by cancellation while it waits, on the library's thread by pthread_exit() in a callback. Nothing hangs,
- * nothing is lost, and the process goes on.
+ * A thread of the application that ends inside the library unwinds through it: by pthread_exit() in
+ * a release or wake function, or by cancellation while it waits. Nothing hangs, nothing is lost,
+ * and the process goes on.
  */
 #include "check.h"
 
 static gcs_client client;
 
-static void exit_thread(void *user, const void *data, size_t size) {
+static void exit_thread(void* user, const void* data, size_t size) {
   (void)data;
   (void)size;
   pthread_exit(user);
 }
 
-static void count_release(void *user, const void *data, size_t size) {
+static void count_release(void* user, const void* data, size_t size) {
   (void)data;
   (void)size;
-  ++*(int *)user;
+  ++*(int*)user;
 }
 
-static void *drain_once(void *user) {
-  const gcs_queue queue = *(gcs_queue *)user;
-  gcs_event *event = NULL;
+static void* drain_once(void* user) {
+  const gcs_queue queue = *(gcs_queue*)user;
+  gcs_event* event = NULL;
   size_t count = 0;
   for (;;) {
     CHECK_EQUAL(gcs_queue_drain(queue, &event, 1, &count), GCS_OK);
@@ -39,15 +39,17 @@ static void a_release_function_may_end_its_thread(void) {
   gcs_body body = {"x", 1, exit_thread, &token};
   int releases = 0;
   pthread_t thread;
-  void *result = NULL;
+  void* result = NULL;
   size_t count = 0;
-  gcs_event *events[4];
+  gcs_event* events[4];
   size_t i;
   counter_init(&marker);
-  CHECK_EQUAL(gcs_call(client, 1, &body, &options, NULL, gcs_queue_push, as_user(queue), NULL), GCS_OK);
+  CHECK_EQUAL(gcs_call(client, 1, &body, &options, NULL, gcs_queue_push, as_user(queue), NULL),
+              GCS_OK);
   body.release = count_release;
   body.user = &releases;
-  CHECK_EQUAL(gcs_call(client, 1, &body, &options, NULL, gcs_queue_push, as_user(queue), NULL), GCS_OK);
+  CHECK_EQUAL(gcs_call(client, 1, &body, &options, NULL, gcs_queue_push, as_user(queue), NULL),
+              GCS_OK);
   expired_call(client, count_event, &marker);
   wait_for_count(&marker, 1);
   CHECK(pthread_create(&thread, NULL, drain_once, &queue) == 0);
@@ -62,15 +64,15 @@ static void a_release_function_may_end_its_thread(void) {
   CHECK_EQUAL(gcs_queue_destroy(queue, SECONDS(20)), GCS_OK);
 }
 
-static void *wait_for_ever(void *user) {
-  gcs_queue_wait(*(gcs_queue *)user, GCS_TIMEOUT_NONE);
+static void* wait_for_ever(void* user) {
+  gcs_queue_wait(*(gcs_queue*)user, GCS_TIMEOUT_NONE);
   return NULL;
 }
 
 static void a_thread_that_waits_may_be_cancelled(void) {
   gcs_queue queue = new_queue();
   pthread_t thread;
-  void *result = NULL;
+  void* result = NULL;
   CHECK(pthread_create(&thread, NULL, wait_for_ever, &queue) == 0);
   sleep_for(MILLISECONDS(20));
   CHECK(pthread_cancel(thread) == 0);
@@ -80,10 +82,12 @@ static void a_thread_that_waits_may_be_cancelled(void) {
   CHECK_EQUAL(gcs_queue_destroy(queue, SECONDS(20)), GCS_OK);
 }
 
-static void end_thread(void *user) { pthread_exit(user); }
+static void end_thread(void* user) {
+  pthread_exit(user);
+}
 
-static void *push_one(void *user) {
-  gcs_queue *queues = user;
+static void* push_one(void* user) {
+  gcs_queue* queues = user;
   gcs_queue_push(as_user(queues[1]), next_event(queues[0]));
   return NULL;
 }
@@ -93,7 +97,7 @@ static void a_wake_function_may_end_its_thread(void) {
   gcs_queue_options options;
   gcs_queue queues[2];
   pthread_t thread;
-  void *result = NULL;
+  void* result = NULL;
   memset(&options, 0, sizeof options);
   options.struct_size = sizeof options;
   options.wake = end_thread;
@@ -109,29 +113,12 @@ static void a_wake_function_may_end_its_thread(void) {
   CHECK_EQUAL(gcs_queue_destroy(queues[1], SECONDS(20)), GCS_OK);
 }
 
-static void end_library_thread(void *user, gcs_event *event) {
-  count_event(user, event);
-  pthread_exit(NULL);
-}
-
-static void a_callback_may_end_the_librarys_thread(void) {
-  enum { CALLS = 20 };
-  struct counter counter;
-  size_t i;
-  counter_init(&counter);
-  for (i = 0; i < CALLS; ++i) expired_call(client, end_library_thread, &counter);
-  wait_for_count(&counter, CALLS);
-  expired_call(client, count_event, &counter);
-  wait_for_count(&counter, CALLS + 1);
-}
-
 int main(void) {
   begin();
   client = new_client();
   a_release_function_may_end_its_thread();
   a_thread_that_waits_may_be_cancelled();
   a_wake_function_may_end_its_thread();
-  if (getenv("LIB")) a_callback_may_end_the_librarys_thread();
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
   CHECK_EQUAL(gcs_shutdown(SECONDS(20)), GCS_OK);
   return 0;

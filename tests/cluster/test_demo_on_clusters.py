@@ -2,7 +2,7 @@
 """The demo against real Ray clusters on this machine, found and entered as a person would.
 
 Invariants:
-- A cluster has a home, a temporary folder and a token of its own, and ends with the fixture, by its process group.
+- A cluster has a home, a temporary folder and a token of its own, and ends with the fixture.
 - Only processes that the fixture started are ended.
 """
 
@@ -68,7 +68,7 @@ class Cluster:
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
-    """A user of Ray whose home and temporary files lie in `folder`, and who has set nothing else."""
+    """A user of Ray whose home and temporary files lie in `folder`, and who set nothing else."""
     (folder / "home").mkdir()
     (folder / "tmp").mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

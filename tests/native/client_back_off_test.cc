@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How long a client stays away from a server that fails.
-#include "client/back_off.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdint>
+
+#include "client/back_off.h"
 
 namespace gcs {
 namespace {
@@ -14,7 +14,8 @@ namespace {
 constexpr std::int64_t kMillisecond = 1'000'000;
 
 std::int64_t bound(int attempt) {
-  return std::min<std::int64_t>(2'000 * kMillisecond, 50 * kMillisecond << std::min(attempt - 1, 20));
+  return std::min<std::int64_t>(2'000 * kMillisecond,
+                                50 * kMillisecond << std::min(attempt - 1, 20));
 }
 
 TEST(BackOff, TheFirstTimeIsAtOnceAndTheOthersAreWithinTheirBounds) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Where calls are kept: the table by id, the list of those that wait, and the ids themselves.
-#include "client/call_table.h"
-
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -12,6 +10,7 @@
 #include <set>
 #include <vector>
 
+#include "client/call_table.h"
 #include "client/process.h"
 #include "client/waiting_list.h"
 #include "random_seed.h"
@@ -86,7 +85,8 @@ TEST(CallTable, AgreesWithAModelWhateverIsDoneToIt) {
     }
     ASSERT_EQ(table.size(), model.size()) << "step " << step;
     const std::uint64_t absent = random();
-    ASSERT_EQ(table.find(absent), model.contains(absent) ? model[absent] : nullptr) << "step " << step;
+    ASSERT_EQ(table.find(absent), model.contains(absent) ? model[absent] : nullptr)
+        << "step " << step;
   }
   for (const auto& [id, call] : model) ASSERT_EQ(table.find(id), call);
 }

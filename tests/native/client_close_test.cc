@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The end of a client: every call ends once, the terminal event is the last of all, and nothing is left behind.
+// The end of a client: every call ends once, the terminal event is the last of all, and nothing is
+// left behind.
 #include <algorithm>
 
 #include "client_fixture.h"

@@ -16,8 +16,10 @@ class ClientConnection : public ClientTest {
   }
   void answer_from_now_on(std::string cluster_id = kClusterA) {
     connector().script = [](VirtualPeer& at) { at.send_settings(); };
-    connector().on_call = [cluster_id = std::move(cluster_id)](VirtualPeer& at, VirtualStream& stream) {
-      at.reply(stream, stream.path == kGetClusterIdPath ? identity_reply(cluster_id) : value_reply("v"));
+    connector().on_call = [cluster_id = std::move(cluster_id)](VirtualPeer& at,
+                                                               VirtualStream& stream) {
+      at.reply(stream,
+               stream.path == kGetClusterIdPath ? identity_reply(cluster_id) : value_reply("v"));
     };
   }
   std::uint64_t impatient_get(std::string_view key) {
@@ -36,8 +38,8 @@ TEST_F(ClientConnection, ItsStatesAreReportedInOrder) {
   loop().advance(kSecond);
   client->close();
   loop().run();
-  EXPECT_EQ(states(), (std::vector<State>{State::kConnecting, State::kReady, State::kLost, State::kReady,
-                                          State::kClosed}));
+  EXPECT_EQ(states(), (std::vector<State>{State::kConnecting, State::kReady, State::kLost,
+                                          State::kReady, State::kClosed}));
   for (const auto& event : sink.events()) {
     if (event->kind != EventKind::kState) continue;
     EXPECT_EQ(event->id, kClientId);
@@ -58,7 +60,8 @@ TEST_F(ClientConnection, ConnectGoesOnTryingUntilItsTimeoutAndNamesAddressAndLas
   EXPECT_EQ(ended(id).status, Status::kUnavailable);
   EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagRetryable);
   EXPECT_NE(ended(id).message().find(kAddress), std::string_view::npos) << ended(id).message();
-  EXPECT_NE(ended(id).message().find("connection refused"), std::string_view::npos) << ended(id).message();
+  EXPECT_NE(ended(id).message().find("connection refused"), std::string_view::npos)
+      << ended(id).message();
   EXPECT_NE(ended(id).message().find("3 s"), std::string_view::npos) << ended(id).message();
 }
 
@@ -169,7 +172,8 @@ TEST_F(ClientConnection, SomethingElseThanHttp2EndsWaitingCallsAtOnce) {
     for (const std::uint64_t id : {call, connecting}) {
       EXPECT_EQ(ended(id).status, Status::kUnavailable);
       EXPECT_TRUE(ended(id).flags & kFlagLocal);
-      EXPECT_NE(ended(id).message().find("HTTP/1.1"), std::string_view::npos) << ended(id).message();
+      EXPECT_NE(ended(id).message().find("HTTP/1.1"), std::string_view::npos)
+          << ended(id).message();
       EXPECT_NE(ended(id).message().find(kAddress), std::string_view::npos) << ended(id).message();
     }
   }
@@ -187,7 +191,8 @@ TEST_F(ClientConnection, AnUnansweredQuestionForTheClusterIsReportedAndTheConnec
   const std::uint64_t impatient = impatient_get("impatient");
   loop().advance(options.connect_timeout);
   EXPECT_EQ(ended(connecting).status, Status::kUnavailable);
-  EXPECT_NE(ended(connecting).message().find("GetClusterId"), std::string_view::npos) << ended(connecting).message();
+  EXPECT_NE(ended(connecting).message().find("GetClusterId"), std::string_view::npos)
+      << ended(connecting).message();
   EXPECT_EQ(ended(impatient).status, Status::kUnavailable);
   EXPECT_FALSE(has_ended(waiting));
   loop().advance(options.connect_timeout);
@@ -220,12 +225,17 @@ TEST_F(ClientConnection, AServerThatIsNoGcsEndsWaitingCallsAtOnce) {
     ASSERT_EQ(peer().open_streams().size(), 1u);
     answer(*peer().open_streams().front());
     EXPECT_EQ(ended(id).status, Status::kUnavailable);
-    EXPECT_NE(ended(id).message().find("address of a GCS"), std::string_view::npos) << ended(id).message();
+    EXPECT_NE(ended(id).message().find("address of a GCS"), std::string_view::npos)
+        << ended(id).message();
   };
   make_client();
   fails([this](VirtualStream& stream) { peer().refuse(stream, StatusCode::kUnimplemented, ""); });
   fails([this](VirtualStream& stream) { peer().reply(stream, "\xff\xff"); });
-  fails([this](VirtualStream& stream) { peer().reply(stream, "\x12\x03" "abc"); });
+  fails([this](VirtualStream& stream) {
+    peer().reply(stream,
+                 "\x12\x03"
+                 "abc");
+  });
   fails([this](VirtualStream& stream) { peer().reply(stream, status_reply(5, "no")); });
 }
 
@@ -371,7 +381,8 @@ TEST_F(ClientConnection, TheOptionsReachTheTransport) {
   make_client();
   connect();
   loop().run();
-  EXPECT_EQ(peer().options().connect_timeout, 9 * kSecond) << "so that a failed attempt can still be reported";
+  EXPECT_EQ(peer().options().connect_timeout, 9 * kSecond)
+      << "so that a failed attempt can still be reported";
   EXPECT_EQ(peer().options().tcp_user_timeout, 7 * kSecond);
   EXPECT_EQ(peer().options().max_receive_message, 12'345u);
   EXPECT_EQ(peer().options().max_send_message, 54'321u);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Where tokens come from, which place wins, and that none is ever shown.
-#include "client/credentials.h"
-
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -10,6 +8,7 @@
 #include <filesystem>
 #include <string>
 
+#include "client/credentials.h"
 #include "environment.h"
 
 namespace gcs {
@@ -26,7 +25,8 @@ class CredentialsTest : public ::testing::Test {
     EXPECT_EQ(refusal.status, Status::kOk) << refusal.message;
     where = credentials.where_looked();
     if (!credentials.token().empty()) {
-      EXPECT_EQ(where.find(credentials.token()), std::string::npos) << "it shows the token: " << where;
+      EXPECT_EQ(where.find(credentials.token()), std::string::npos)
+          << "it shows the token: " << where;
     }
     return credentials.token();
   }
@@ -45,7 +45,8 @@ class CredentialsTest : public ::testing::Test {
 
 TEST_F(CredentialsTest, WithoutAnyPlaceThereIsNoneAndEveryPlaceIsNamed) {
   EXPECT_EQ(found(), "");
-  for (const char* place : {"RAY_AUTH_TOKEN ", "RAY_AUTH_TOKEN_PATH", "/.ray/auth_token does not exist"}) {
+  for (const char* place :
+       {"RAY_AUTH_TOKEN ", "RAY_AUTH_TOKEN_PATH", "/.ray/auth_token does not exist"}) {
     EXPECT_NE(where.find(place), std::string::npos) << place << " in: " << where;
   }
 }
@@ -139,7 +140,10 @@ TEST_F(CredentialsTest, AFifoDoesNotHangIt) {
 }
 
 TEST_F(CredentialsTest, ATokenThatNoHeaderCanCarryIsRefusedAndNotShown) {
-  for (const char* bad : {"se cret", "secr\x01t", "s\xc3\xa9" "cret", "a\tb", "secr\x7ft"}) {
+  for (const char* bad : {"se cret", "secr\x01t",
+                          "s\xc3\xa9"
+                          "cret",
+                          "a\tb", "secr\x7ft"}) {
     EXPECT_EQ(refused(bad).find(bad), std::string::npos);
     environment.set("RAY_AUTH_TOKEN", bad);
     const std::string message = refused();

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The heap of deadlines against a model that sorts.
-#include "client/deadline_heap.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "client/deadline_heap.h"
 #include "random_seed.h"
 
 namespace gcs {
@@ -80,9 +79,9 @@ TEST(DeadlineHeap, AgreesWithAModelWhateverIsDoneToIt) {
       inside.pop_back();
     }
     ASSERT_EQ(heap.size(), inside.size()) << "step " << step;
-    const auto least = std::min_element(inside.begin(), inside.end(), [](const auto& a, const auto& b) {
-      return a->deadline < b->deadline;
-    });
+    const auto least =
+        std::min_element(inside.begin(), inside.end(),
+                         [](const auto& a, const auto& b) { return a->deadline < b->deadline; });
     if (least == inside.end()) {
       ASSERT_EQ(heap.earliest(), nullptr) << "step " << step;
     } else {

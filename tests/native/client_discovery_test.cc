@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which address a client takes, and what it says when there is none.
-#include "client/discovery.h"
-
 #include <gtest/gtest.h>
 
 #include <string>
 
+#include "client/discovery.h"
 #include "client/small_file.h"
 #include "environment.h"
 
@@ -89,7 +88,8 @@ TEST_F(Discovery, WithNoneItSaysWhereItLooked) {
 
 TEST_F(Discovery, LocalAndRayClientAddressesAreRefusedWithAReason) {
   EXPECT_NE(refused(Status::kInvalidArgument, "local").find("host:port"), std::string::npos);
-  EXPECT_NE(refused(Status::kInvalidArgument, "ray://head:10001").find("Ray Client"), std::string::npos);
+  EXPECT_NE(refused(Status::kInvalidArgument, "ray://head:10001").find("Ray Client"),
+            std::string::npos);
   environment.set("RAY_ADDRESS", "local");
   EXPECT_NE(refused(Status::kInvalidArgument).find("RAY_ADDRESS"), std::string::npos);
   environment.set("RAY_ADDRESS", "ray://head:10001");
@@ -97,8 +97,8 @@ TEST_F(Discovery, LocalAndRayClientAddressesAreRefusedWithAReason) {
 }
 
 TEST_F(Discovery, WhatCannotBeAnAddressIsRefusedAndItsSourceNamed) {
-  for (const char* bad : {"", "host", "host:", ":1", "host:0", "host:65536", "host:x", "http://host:1",
-                          "::1:6379", "a b:1", "1.2.3.4.5:1"}) {
+  for (const char* bad : {"", "host", "host:", ":1", "host:0", "host:65536", "host:x",
+                          "http://host:1", "::1:6379", "a b:1", "1.2.3.4.5:1"}) {
     refused(Status::kInvalidArgument, bad);
   }
   environment.set("RAY_ADDRESS", "nonsense");

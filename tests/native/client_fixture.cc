@@ -61,8 +61,8 @@ void RecordingSink::deliver(EventList events) {
 
 std::size_t RecordingSink::count(std::uint64_t id) const {
   const std::lock_guard lock(mutex_);
-  return static_cast<std::size_t>(
-      std::count_if(events_.begin(), events_.end(), [id](const auto& event) { return event->id == id; }));
+  return static_cast<std::size_t>(std::count_if(
+      events_.begin(), events_.end(), [id](const auto& event) { return event->id == id; }));
 }
 
 std::size_t RecordingSink::size() const {
@@ -203,6 +203,8 @@ VirtualStream& ClientTest::stream_of(VirtualPeer& at, std::string_view key) {
 }
 
 void ClientTest::TearDown() {
+  // It may look at what is gone with the test's body.
+  sink.on_event = nullptr;
   log::set_target({}, nullptr, nullptr);
   log::set_level(log::Level::kWarning);
   log::take(SIZE_MAX);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A client over the virtual transport, a sink that keeps what it gets, and the few replies of a GCS that tests need. A
-// test that ends with a call that did not complete exactly once, or with a sink that is still held, fails.
+// A client over the virtual transport, a sink that keeps what it gets, and the few replies of a GCS
+// that tests need. A test that ends with a call that did not complete exactly once, or with a sink
+// that is still held, fails.
 #pragma once
 
 #include <gtest/gtest.h>

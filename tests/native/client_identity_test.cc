@@ -37,7 +37,8 @@ class ClientIdentity : public ClientTest {
       if (stream.header("authorization") != "Bearer " + token) {
         at.refuse(stream, StatusCode::kUnauthenticated, kInvalidToken);
       } else {
-        at.reply(stream, stream.path == kGetClusterIdPath ? identity_reply(kClusterA) : value_reply("v"));
+        at.reply(stream,
+                 stream.path == kGetClusterIdPath ? identity_reply(kClusterA) : value_reply("v"));
       }
     };
     connector().on_call = answer;
@@ -92,11 +93,13 @@ TEST_F(ClientIdentity, AGivenIdIsNotAskedFor) {
 
 TEST_F(ClientIdentity, AGivenIdIsCheckedAndWrittenAsTheServerWritesIt) {
   std::string upper = kClusterA;
-  std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) { return c == 'a' ? 'A' : c; });
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](char c) { return c == 'a' ? 'A' : c; });
   options.cluster_id = upper;
   make_client();
   EXPECT_EQ(client->cluster_id(), kClusterA);
-  for (const std::string& bad : {std::string("abc"), std::string(56, 'g'), std::string(58, 'a'), "a" + std::string(54, 'b') + " "}) {
+  for (const std::string& bad : {std::string("abc"), std::string(56, 'g'), std::string(58, 'a'),
+                                 "a" + std::string(54, 'b') + " "}) {
     options.cluster_id = bad;
     EXPECT_EQ(GcsClient::create(options, 1, &refusal), nullptr);
     EXPECT_EQ(refusal.status, Status::kInvalidArgument);
@@ -136,7 +139,8 @@ TEST_P(ClusterChange, UnderErrorEveryCallFailsAndBothIdsAreNamed) {
   const std::uint64_t later = get("later");
   const std::uint64_t connecting_later = connect();
   loop().run();
-  for (const std::uint64_t id : {refused, in_flight, waiting, connecting, later, connecting_later}) {
+  for (const std::uint64_t id :
+       {refused, in_flight, waiting, connecting, later, connecting_later}) {
     EXPECT_EQ(ended(id).status, Status::kClusterChanged);
     EXPECT_NE(ended(id).message().find(kClusterA), std::string_view::npos) << ended(id).message();
     EXPECT_NE(ended(id).message().find(kClusterB), std::string_view::npos) << ended(id).message();
@@ -277,8 +281,9 @@ TEST_P(ClusterChange, WhatADrainingConnectionGivesBackAfterTheChangeFailsWithIt)
   EXPECT_EQ(ended(in_flight).status, Status::kClusterChanged);
 }
 
-INSTANTIATE_TEST_SUITE_P(OldAndNewServers, ClusterChange, ::testing::Bool(),
-                         [](const auto& which) { return which.param ? "Aborted" : "Unauthenticated"; });
+INSTANTIATE_TEST_SUITE_P(OldAndNewServers, ClusterChange, ::testing::Bool(), [](const auto& which) {
+  return which.param ? "Aborted" : "Unauthenticated";
+});
 
 TEST_F(ClientIdentity, OtherAbortsAreNoWrongCluster) {
   make_ready();
@@ -330,7 +335,8 @@ TEST_F(ClientIdentity, AWrongTokenIsNeverShown) {
   loop().run();
   EXPECT_EQ(ended(id).status, grpc_status(16));
   EXPECT_EQ(ended(id).flags, kFlagAuth);
-  EXPECT_NE(ended(id).message().find("the token in RAY_AUTH_TOKEN was sent"), std::string_view::npos)
+  EXPECT_NE(ended(id).message().find("the token in RAY_AUTH_TOKEN was sent"),
+            std::string_view::npos)
       << ended(id).message();
   environment.set("RAY_AUTH_TOKEN", "an0ther-t0ken");
   get("again");
@@ -366,7 +372,11 @@ TEST_F(ClientIdentity, ATokenThatWasRotatedHealsEveryCallInFlight) {
   std::size_t told = 0;
   for (VirtualStream* stream : peer().open_streams()) {
     EXPECT_EQ(stream->header("authorization"), "Bearer old");
-    peer().finish(*stream, {StatusCode::kUnauthenticated, transport::Origin::kServer, Fate::kMayHaveRun, kInvalidToken, {}});
+    peer().finish(*stream, {StatusCode::kUnauthenticated,
+                            transport::Origin::kServer,
+                            Fate::kMayHaveRun,
+                            kInvalidToken,
+                            {}});
     if (++told >= 10) peer().tell();
   }
   EXPECT_EQ(peer().open_streams().size(), 20u);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The KV codec: requests against the bytes that they must be, replies well-formed or not, and what is refused.
-#include "client/kv.h"
-
+// The KV codec: requests against the bytes that they must be, replies well-formed or not, and what
+// is refused.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/kv.h"
 #include "client_fixture.h"
 #include "random_seed.h"
 
@@ -186,8 +186,9 @@ TEST(KvReply, AMissingKeyIsNotFoundForGetAndNothingForTheOthers) {
   const Event& event = *got;
   EXPECT_EQ(event.message(), "Failed to find the key");
   EXPECT_EQ(replied(EventKind::kKvPut, missing)->status, ray_status(17));
-  for (const EventKind kind : {EventKind::kKvMultiGet, EventKind::kKvDelete,
-                               EventKind::kKvDeletePrefix, EventKind::kKvExists, EventKind::kKvKeys}) {
+  for (const EventKind kind :
+       {EventKind::kKvMultiGet, EventKind::kKvDelete, EventKind::kKvDeletePrefix,
+        EventKind::kKvExists, EventKind::kKvKeys}) {
     const auto call = replied(kind, missing);
     EXPECT_EQ(call->status, Status::kOk);
     EXPECT_EQ(call->number, 0);
@@ -196,9 +197,9 @@ TEST(KvReply, AMissingKeyIsNotFoundForGetAndNothingForTheOthers) {
 }
 
 TEST(KvReply, OtherCodesAreRaysOwnStatusForAll) {
-  for (const EventKind kind : {EventKind::kKvGet, EventKind::kKvMultiGet, EventKind::kKvPut,
-                               EventKind::kKvDelete, EventKind::kKvDeletePrefix,
-                               EventKind::kKvExists, EventKind::kKvKeys}) {
+  for (const EventKind kind :
+       {EventKind::kKvGet, EventKind::kKvMultiGet, EventKind::kKvPut, EventKind::kKvDelete,
+        EventKind::kKvDeletePrefix, EventKind::kKvExists, EventKind::kKvKeys}) {
     const auto call = replied(kind, test::status_reply(38, "passive"));
     EXPECT_EQ(call->status, ray_status(38));
     EXPECT_TRUE(call->body().empty());
@@ -219,8 +220,8 @@ TEST(KvReply, KeysAreEntriesWithoutValues) {
 }
 
 TEST(KvReply, MultiGetGivesPairs) {
-  const std::string reply =
-      "\x0a\x00"s + "\x12\x06\x0a\x01k\x12\x01v"s + "\x12\x00"s + "\x12\x03\x12\x01w"s + "\x12\x03\x0a\x01j"s;
+  const std::string reply = "\x0a\x00"s + "\x12\x06\x0a\x01k\x12\x01v"s + "\x12\x00"s +
+                            "\x12\x03\x12\x01w"s + "\x12\x03\x0a\x01j"s;
   const auto call = replied(EventKind::kKvMultiGet, reply);
   EXPECT_EQ(call->number, 4);
   EXPECT_EQ(entries(*call), (std::vector<Pair>{{"k", "v"}, {"", ""}, {"", "w"}, {"j", ""}}));
@@ -234,8 +235,13 @@ TEST(KvReply, FieldsOfLaterServersAreSkipped) {
 }
 
 TEST(KvReply, MalformedBytesAreAnErrorOfThisCallAlone) {
-  const std::vector<std::string> malformed{"\x12\x05v"s, "\xff"s, "\x0a\x02\x08"s, "\x0a\x02\x08\xff"s,
-                                           "\x13"s, "\x00\x00"s, "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"s};
+  const std::vector<std::string> malformed{"\x12\x05v"s,
+                                           "\xff"s,
+                                           "\x0a\x02\x08"s,
+                                           "\x0a\x02\x08\xff"s,
+                                           "\x13"s,
+                                           "\x00\x00"s,
+                                           "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"s};
   for (const EventKind kind : {EventKind::kKvGet, EventKind::kKvMultiGet, EventKind::kKvPut,
                                EventKind::kKvDelete, EventKind::kKvExists, EventKind::kKvKeys}) {
     for (const std::string& reply : malformed) {

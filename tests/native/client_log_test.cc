@@ -2,7 +2,6 @@
 //
 // The log: levels, the records that are kept, and those that go to a target.
 #include "client/log.h"
-
 #include "client_fixture.h"
 
 namespace gcs::test {

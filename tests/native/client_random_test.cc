@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random schedules of everything that can happen to a client, against a model of what may come of each call: it ends
-// exactly once, never after its deadline, runs no more often than its method allows, and is not forgotten once the
-// server is well again.
+// Random schedules of everything that can happen to a client, against a model of what may come of
+// each call: it ends exactly once, never after its deadline, runs no more often than its method
+// allows, and is not forgotten once the server is well again.
 #include <algorithm>
 #include <map>
 #include <protozero/pbf_reader.hpp>
@@ -67,7 +67,8 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
         return put_call(key);
       default: {
         auto call = Call::make_by_path("/ray.rpc.Later/Method");
-        call->copy_request(bytes_of("\x0a" + std::string(1, static_cast<char>(key.size())) + std::string(key)));
+        call->copy_request(
+            bytes_of("\x0a" + std::string(1, static_cast<char>(key.size())) + std::string(key)));
         return call;
       }
     }
@@ -102,11 +103,19 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
       case 0:
         return {StatusCode::kUnavailable, Origin::kServer, Fate::kMayHaveRun, "unavailable", {}};
       case 1:
-        return {StatusCode::kUnauthenticated, Origin::kServer, Fate::kMayHaveRun, "WrongClusterID: other", {}};
+        return {StatusCode::kUnauthenticated,
+                Origin::kServer,
+                Fate::kMayHaveRun,
+                "WrongClusterID: other",
+                {}};
       case 2:
         return {StatusCode::kAborted, Origin::kServer, Fate::kMayHaveRun, "AuthError", {}};
       case 3:
-        return {StatusCode::kUnauthenticated, Origin::kServer, Fate::kMayHaveRun, "InvalidAuthToken", {}};
+        return {StatusCode::kUnauthenticated,
+                Origin::kServer,
+                Fate::kMayHaveRun,
+                "InvalidAuthToken",
+                {}};
       case 4:
         return {StatusCode::kUnavailable, Origin::kPeer, Fate::kNeverRan, "refused stream", {}};
       case 5:
@@ -167,7 +176,8 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
         submit_some();
         break;
       case 3:
-        if (!ids.empty()) client->cancel(ids[ids.size() - 1 - below(std::min<std::size_t>(ids.size(), 20))]);
+        if (!ids.empty())
+          client->cancel(ids[ids.size() - 1 - below(std::min<std::size_t>(ids.size(), 20))]);
         break;
       case 4:
         loop().advance(static_cast<std::int64_t>(below(chance(10) ? 8'000 : 100)) * kMillisecond);
@@ -181,14 +191,17 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
     }
     if (chance(70)) loop().run();
     std::size_t current = 0;
-    for (const auto& at : connector().peers()) current += at->is_held() && !at->is_draining() && !at->is_lost();
+    for (const auto& at : connector().peers())
+      current += at->is_held() && !at->is_draining() && !at->is_lost();
     EXPECT_LE(current, 1u) << "one connection besides those that drain";
   }
 
   // From now on the server is well.
   void heal() {
     connector().script = [](VirtualPeer& at) { at.send_settings(); };
-    const auto answer = [this](VirtualPeer& at, VirtualStream& stream) { at.reply(stream, good_reply(stream)); };
+    const auto answer = [this](VirtualPeer& at, VirtualStream& stream) {
+      at.reply(stream, good_reply(stream));
+    };
     connector().on_call = answer;
     for (std::size_t i = 0; i < attempts(); ++i) {
       VirtualPeer& at = peer(i);
@@ -215,8 +228,8 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
                               (stream.result.code == StatusCode::kUnauthenticated ||
                                stream.result.code == StatusCode::kAborted);
         ++started[key];
-        may_have_run[key] += stream.sent && !rejected &&
-                             !(stream.ended && stream.result.fate == Fate::kNeverRan);
+        may_have_run[key] +=
+            stream.sent && !rejected && !(stream.ended && stream.result.fate == Fate::kNeverRan);
       }
     }
     for (const auto& [id, expected] : model) {
@@ -240,7 +253,8 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
 
 TEST_P(ClientRandom, EveryCallEndsOnceAndInTimeAndNoneIsForgotten) {
   SCOPED_TRACE(seed_text(seed - static_cast<std::uint64_t>(GetParam())));
-  options.on_cluster_change = GetParam() % 4 == 0 ? OnClusterChange::kError : OnClusterChange::kAdopt;
+  options.on_cluster_change =
+      GetParam() % 4 == 0 ? OnClusterChange::kError : OnClusterChange::kAdopt;
   if (GetParam() % 3 == 0) options.cluster_id = kClusterA;
   make_client();
   watch();

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the client reads out of replies, the names of statuses, and the methods that it knows.
-#include "client/reply.h"
-
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
 
 #include "client/methods.h"
+#include "client/reply.h"
 #include "client/status.h"
 #include "client_fixture.h"
 
@@ -40,7 +39,8 @@ TEST(ReadStatus, ACodeMayBeNegative) {
 }
 
 TEST(ReadStatus, MalformedBytesAreNoStatus) {
-  for (const std::string& reply : {"\x0a"s, "\x0a\x05\x08"s, "\xff\xff"s, "\x0a\x02\x12\x09"s, "\x0b"s}) {
+  for (const std::string& reply :
+       {"\x0a"s, "\x0a\x05\x08"s, "\xff\xff"s, "\x0a\x02\x12\x09"s, "\x0b"s}) {
     EXPECT_FALSE(read_status(bytes_of(reply), 1));
   }
 }

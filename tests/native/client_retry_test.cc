@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which calls are sent again, and how often: what never ran always, what may have run only if that does no harm and at
-// most twice, and all within the one deadline.
+// Which calls are sent again, and how often: what never ran always, what may have run only if that
+// does no harm and at most twice, and all within the one deadline.
 #include "client_fixture.h"
 
 namespace gcs::test {
@@ -17,7 +17,8 @@ class ClientRetry : public ClientTest {
     reconnect();
   }
   void reconnect() {
-    for (int i = 0; i < 100 && (attempts() == 0 || !peer().is_held()); ++i) loop().advance(100 * kMillisecond);
+    for (int i = 0; i < 100 && (attempts() == 0 || !peer().is_held()); ++i)
+      loop().advance(100 * kMillisecond);
     accept();
   }
   VirtualStream& only() {
@@ -53,7 +54,9 @@ TEST_F(ClientRetry, APeerThatKeepsRefusingStreamsIsLeftAloneForAWhile) {
   EXPECT_FALSE(has_ended(id));
   EXPECT_GT(refusals, 15u);
   EXPECT_LT(refusals, 300u) << "in " << (loop().now() - begun) / kSecond << " s";
-  peer().on_call = [](VirtualPeer& at, VirtualStream& stream) { at.reply(stream, number_reply(1)); };
+  peer().on_call = [](VirtualPeer& at, VirtualStream& stream) {
+    at.reply(stream, number_reply(1));
+  };
   loop().advance(3 * kSecond);
   EXPECT_EQ(ended(id).status, Status::kOk);
 }
@@ -67,7 +70,9 @@ TEST_F(ClientRetry, ABurstOfRefusedStreamsIsOneFailureNotMany) {
     const auto open = peer().open_streams();
     ASSERT_EQ(open.size(), 60u) << "round " << round;
     for (VirtualStream* stream : open) {
-      peer().finish(*stream, {StatusCode::kUnavailable, transport::Origin::kPeer, Fate::kNeverRan, "refused", {}});
+      peer().finish(
+          *stream,
+          {StatusCode::kUnavailable, transport::Origin::kPeer, Fate::kNeverRan, "refused", {}});
     }
     peer().tell();
   }
@@ -134,7 +139,9 @@ TEST_F(ClientRetry, AMutatingCallThatWasNotSentYetIsSentOnTheNextConnection) {
   // Its last byte never left the socket.
   VirtualPeer& first = peer();
   VirtualStream& stream = stream_of(first, "kept");
-  first.finish(stream, {StatusCode::kUnavailable, transport::Origin::kConnectionLost, Fate::kNeverRan, "reset", {}});
+  first.finish(
+      stream,
+      {StatusCode::kUnavailable, transport::Origin::kConnectionLost, Fate::kNeverRan, "reset", {}});
   first.lose();
   EXPECT_FALSE(has_ended(kept));
   reconnect();
@@ -240,7 +247,8 @@ TEST_F(ClientRetry, AStreamThatThePeerResetAfterItMayHaveRunIsFinal) {
   make_ready();
   const std::uint64_t id = get("key");
   loop().run();
-  peer().reset(only(), StatusCode::kInternal, Fate::kMayHaveRun, "the peer ended the stream with INTERNAL_ERROR");
+  peer().reset(only(), StatusCode::kInternal, Fate::kMayHaveRun,
+               "the peer ended the stream with INTERNAL_ERROR");
   EXPECT_EQ(ended(id).status, grpc_status(13));
   EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagMaybeExecuted);
 }
@@ -249,13 +257,19 @@ TEST_F(ClientRetry, WhatTheTransportRefusesIsLocalAndFinal) {
   make_ready();
   const std::uint64_t big = get("big");
   loop().run();
-  peer().finish(only(), {StatusCode::kResourceExhausted, transport::Origin::kLocal, Fate::kMayHaveRun, "too large", {}});
+  peer().finish(only(), {StatusCode::kResourceExhausted,
+                         transport::Origin::kLocal,
+                         Fate::kMayHaveRun,
+                         "too large",
+                         {}});
   peer().tell();
   EXPECT_EQ(ended(big).status, Status::kLimit);
   EXPECT_EQ(ended(big).flags, kFlagLocal | kFlagMaybeExecuted);
   const std::uint64_t odd = get("odd");
   loop().run();
-  peer().finish(only(), {StatusCode::kInternal, transport::Origin::kLocal, Fate::kMayHaveRun, "compressed", {}});
+  peer().finish(
+      only(),
+      {StatusCode::kInternal, transport::Origin::kLocal, Fate::kMayHaveRun, "compressed", {}});
   peer().tell();
   EXPECT_EQ(ended(odd).status, Status::kInternal);
   EXPECT_EQ(ended(odd).message(), "compressed");
@@ -265,12 +279,20 @@ TEST_F(ClientRetry, ACallThatProvablyNeverRanIsNotSaidToHaveMaybeRun) {
   make_ready();
   const std::uint64_t local = put("local");
   loop().run();
-  peer().finish(only(), {StatusCode::kResourceExhausted, transport::Origin::kLocal, Fate::kNeverRan, "no memory", {}});
+  peer().finish(only(), {StatusCode::kResourceExhausted,
+                         transport::Origin::kLocal,
+                         Fate::kNeverRan,
+                         "no memory",
+                         {}});
   peer().tell();
   EXPECT_EQ(ended(local).flags, kFlagLocal);
   const std::uint64_t refused = put("refused");
   loop().run();
-  peer().finish(only(), {StatusCode::kResourceExhausted, transport::Origin::kServer, Fate::kNeverRan, "too large", {}});
+  peer().finish(only(), {StatusCode::kResourceExhausted,
+                         transport::Origin::kServer,
+                         Fate::kNeverRan,
+                         "too large",
+                         {}});
   peer().tell();
   EXPECT_EQ(ended(refused).status, grpc_status(8));
   EXPECT_EQ(ended(refused).flags, 0u);
@@ -329,7 +351,8 @@ TEST_F(ClientRetry, ACallThatMayHaveRunAndThenWaitsStillSaysSoHoweverItEnds) {
   client->close();
   loop().run();
   EXPECT_EQ(ended(expires).status, Status::kDeadline);
-  EXPECT_EQ(ended(expires).message().find("was not sent"), std::string_view::npos) << ended(expires).message();
+  EXPECT_EQ(ended(expires).message().find("was not sent"), std::string_view::npos)
+      << ended(expires).message();
   EXPECT_EQ(ended(cancelled).status, Status::kCancelled);
   EXPECT_EQ(ended(closed).status, Status::kClosed);
   EXPECT_EQ(ended(impatient).status, Status::kUnavailable);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A client used by several threads at once, while another drives its loop. Worth most under ThreadSanitizer.
+// A client used by several threads at once, while another drives its loop. Worth most under
+// ThreadSanitizer.
 #include <atomic>
 #include <map>
 #include <thread>
@@ -39,7 +40,8 @@ class ClientThreads : public ClientTest {
   void answer_everything() {
     connector().script = [](VirtualPeer& at) { at.send_settings(); };
     connector().on_call = [](VirtualPeer& at, VirtualStream& stream) {
-      at.reply(stream, stream.path == kGetClusterIdPath ? identity_reply(kClusterA) : value_reply("v"));
+      at.reply(stream,
+               stream.path == kGetClusterIdPath ? identity_reply(kClusterA) : value_reply("v"));
     };
   }
   static EventList batch(CompletionSink& to, std::uint64_t first, std::size_t count) {
@@ -112,7 +114,8 @@ TEST_F(ClientThreads, AClientMayBeClosedByOthersWhileItIsMade) {
     stop = true;
     closer.join();
   }
-  for (const auto& client_seen : made) EXPECT_TRUE(client_seen.expired()) << "a closed client is kept alive";
+  for (const auto& client_seen : made)
+    EXPECT_TRUE(client_seen.expired()) << "a closed client is kept alive";
 }
 
 TEST_F(ClientThreads, TheLogTakesRecordsWhileItsTargetChanges) {

@@ -59,7 +59,8 @@ TemporaryFolder::~TemporaryFolder() {
 std::string TemporaryFolder::write(const std::string& name, std::string_view text) const {
   const std::filesystem::path path = std::filesystem::path(path_) / name;
   std::filesystem::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary).write(text.data(), static_cast<std::streamsize>(text.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(text.data(), static_cast<std::streamsize>(text.size()));
   return path.string();
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An environment of the test's own: nothing of the user's Ray is seen while it lives, and everything is put back after.
-// For one thread.
+// An environment of the test's own: nothing of the user's Ray is seen while it lives, and
+// everything is put back after. For one thread.
 #pragma once
 
 #include <map>

@@ -373,6 +373,12 @@ ScriptedPeer::ScriptedPeer(std::vector<Script> scripts) : scripts_(std::move(scr
 }
 
 ScriptedPeer::~ScriptedPeer() {
+  end();
+  ::close(listener_);
+}
+
+void ScriptedPeer::end() {
+  if (!acceptor_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -381,7 +387,6 @@ ScriptedPeer::~ScriptedPeer() {
   ::shutdown(listener_, SHUT_RDWR);
   acceptor_.join();
   for (std::thread& thread : scripts_running_) thread.join();
-  ::close(listener_);
 }
 
 void ScriptedPeer::accept_all() {

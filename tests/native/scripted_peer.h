@@ -131,6 +131,8 @@ class ScriptedPeer {
   ScriptedPeer(const ScriptedPeer&) = delete;
   ScriptedPeer& operator=(const ScriptedPeer&) = delete;
 
+  // Shuts down and waits, as the destructor does: from then on what the scripts wrote can be read.
+  void end();
   std::uint16_t port() const { return port_; }
   int connections() const { return connections_; }
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The completion queue: its descriptor and wake function say the truth whatever threads do, order is kept, and nothing is
-// lost or freed twice.
-#include "shim/completion_queue.h"
-
+// The completion queue: its descriptor and wake function say the truth whatever threads do, order
+// is kept, and nothing is lost or freed twice.
 #include <gtest/gtest.h>
 #include <poll.h>
 
@@ -12,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "shim/completion_queue.h"
 #include "shim/lent_body.h"
 #include "shim/objects.h"
 
@@ -122,7 +121,9 @@ TEST(CompletionQueue, WhatIsGivenBackToAClosedQueueIsDiscarded) {
   EXPECT_EQ(queue->wait(0), Status::kClosed);
 }
 
-void count_wake(void* user) { ++*static_cast<int*>(user); }
+void count_wake(void* user) {
+  ++*static_cast<int*>(user);
+}
 
 TEST(CompletionQueue, WakesOncePerTurnFromEmptyToNonEmpty) {
   int wakes = 0;
@@ -253,8 +254,9 @@ TEST_F(LentBodies, PinTheirQueueWhileTheyArePending) {
   EXPECT_EQ(released_.count, 1);
 }
 
-// Producers deliver runs while consumers take, pack and give back. Every event must come out exactly once, each producer's
-// in order if one consumer takes them; and when all is quiet the descriptor must be unreadable.
+// Producers deliver runs while consumers take, pack and give back. Every event must come out
+// exactly once, each producer's in order if one consumer takes them; and when all is quiet the
+// descriptor must be unreadable.
 void hammer(int consumers) {
   constexpr int kProducers = 2;
   constexpr std::uint64_t kPerProducer = 20000;
@@ -305,9 +307,13 @@ void hammer(int consumers) {
   EXPECT_FALSE(is_readable(queue->descriptor()));
 }
 
-TEST(CompletionQueue, OneConsumerGetsEveryEventOnceAndInOrder) { hammer(1); }
+TEST(CompletionQueue, OneConsumerGetsEveryEventOnceAndInOrder) {
+  hammer(1);
+}
 
-TEST(CompletionQueue, ManyConsumersTogetherGetEveryEventOnce) { hammer(3); }
+TEST(CompletionQueue, ManyConsumersTogetherGetEveryEventOnce) {
+  hammer(3);
+}
 
 TEST(CompletionQueue, ClosingAmongDeliveriesLosesAndKeepsNothing) {
   for (int round = 0; round < 200; ++round) {

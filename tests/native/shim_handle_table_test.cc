@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The handle table: what a number finds, when an object goes, and that neither depends on luck among threads.
-#include "shim/handle_table.h"
-
+// The handle table: what a number finds, when an object goes, and that neither depends on luck
+// among threads.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -12,6 +11,8 @@
 #include <set>
 #include <thread>
 #include <vector>
+
+#include "shim/handle_table.h"
 
 namespace gcs::shim {
 namespace {
@@ -173,8 +174,9 @@ TEST(HandleTable, TooManyHandlesAreRefusedAndTheRestGoOn) {
   EXPECT_EQ(table.pin(HandleType::kClient, handles.back(), &pin), Status::kOk);
 }
 
-// Threads look the same few handles up, close them and put others in their place, all at once. Every pinned object must be
-// whole, each close must have one winner, and in the end nothing is left.
+// Threads look the same few handles up, close them and put others in their place, all at once.
+// Every pinned object must be whole, each close must have one winner, and in the end nothing is
+// left.
 TEST(HandleTable, ThreadsThatRaceNeverMeetADeadObjectAndEachCloseHasOneWinner) {
   constexpr int kThreads = 4;
   constexpr int kRounds = 20000;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C header from C++: it compiles there, its functions have C linkage, and its structs are plain.
+// The C header from C++: it compiles there, its functions have C linkage, and its structs are
+// plain.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -12,10 +13,12 @@
 
 namespace {
 
-static_assert(std::is_standard_layout_v<gcs_client_options> && std::is_trivial_v<gcs_client_options>);
+static_assert(std::is_standard_layout_v<gcs_client_options> &&
+              std::is_trivial_v<gcs_client_options>);
 static_assert(std::is_standard_layout_v<gcs_call_item> && std::is_trivial_v<gcs_call_item>);
 static_assert(std::is_standard_layout_v<gcs_packed_call> && std::is_trivial_v<gcs_packed_call>);
-static_assert(std::is_same_v<gcs_client, std::uint64_t> && std::is_same_v<gcs_status, std::int32_t>);
+static_assert(std::is_same_v<gcs_client, std::uint64_t> &&
+              std::is_same_v<gcs_status, std::int32_t>);
 
 // What bindings in other languages have written down: a change here is a change of the ABI.
 TEST(Header, RecordsAreLaidOutAsTheyWereReleased) {

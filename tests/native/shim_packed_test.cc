@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The packed forms, with events and batches made by hand: what is written can be read back, nothing is written outside of
-// the arena, and no batch makes the reader look outside of itself.
-#include "shim/packed_format.h"
-
+// The packed forms, with events and batches made by hand: what is written can be read back, nothing
+// is written outside of the arena, and no batch makes the reader look outside of itself.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -18,6 +16,7 @@
 #include "native/random_seed.h"
 #include "shim/lent_body.h"
 #include "shim/objects.h"
+#include "shim/packed_format.h"
 
 namespace gcs::shim {
 namespace {
@@ -44,8 +43,8 @@ std::unique_ptr<Event> make_entries(EventKind kind, const std::vector<std::strin
     entry_writer.add_bytes(2, "value of " + key);
     writer.add_bytes(2, pairs ? entry : key);
   }
-  auto call = Call::make(kind, *find_method(pairs ? method::kInternalKvMultiGet
-                                                  : method::kInternalKvKeys));
+  auto call =
+      Call::make(kind, *find_method(pairs ? method::kInternalKvMultiGet : method::kInternalKvKeys));
   call->response.append({reinterpret_cast<const std::uint8_t*>(reply.data()), reply.size()},
                         reply.size());
   kv::decode(*call);
@@ -138,7 +137,8 @@ TEST_F(Packing, StopsWhenTheSlotsAreUsedUp) {
 }
 
 TEST_F(Packing, StopsWhenTheArenaIsUsedUp) {
-  for (std::uint64_t id = 1; id <= 6; ++id) events_.push_back(make_body(id, std::string(kLimit, 'z')));
+  for (std::uint64_t id = 1; id <= 6; ++id)
+    events_.push_back(make_body(id, std::string(kLimit, 'z')));
   EXPECT_EQ(pack(8).count(), kArena / kLimit);
   EXPECT_EQ(events_.size(), 6 - kArena / kLimit);
   // Neither a small arena's last byte more nor less.
@@ -163,7 +163,8 @@ TEST_F(Packing, FailuresCarryTheirTexts) {
   auto call = Call::make(EventKind::kKvGet, *find_method(method::kInternalKvGet));
   call->id = 9;
   call->result.details = std::string("\0details\0", 9);
-  call->fail(Status::kDeadline, kFlagLocal | kFlagTimeout, std::string("no\0reply", 8), "1.2.3.4:5");
+  call->fail(Status::kDeadline, kFlagLocal | kFlagTimeout, std::string("no\0reply", 8),
+             "1.2.3.4:5");
   events_.push_back(std::move(call));
   ASSERT_EQ(pack(1).count(), 1u);
   EXPECT_EQ(slots_[0].status, GCS_DEADLINE);
@@ -281,7 +282,9 @@ TEST_F(Packing, EntriesCanBeReadOneByOneInAnyOrder) {
   gcs_event_free(event);
 }
 
-void must_not_run(void*, const void*, std::size_t) { FAIL() << "released by the packer"; }
+void must_not_run(void*, const void*, std::size_t) {
+  FAIL() << "released by the packer";
+}
 
 TEST_F(Packing, LentBodiesTakeNoSlotAndAreNotReleasedByThePacker) {
   const gcs_body body{"x", 1, must_not_run, nullptr};
@@ -323,9 +326,8 @@ std::string_view as_text(kv::Bytes bytes) {
 TEST(PackedReader, TakesRecordsApartAsTheyWereWritten) {
   const std::string elsewhere(100000, 'b');
   std::vector<std::uint8_t> batch;
-  for (const auto& record :
-       {make_record("ns", "key", "value"), make_record("", "", ""),
-        make_record("n", "12345678", elsewhere, GCS_PACKED_BODY_POINTER)}) {
+  for (const auto& record : {make_record("ns", "key", "value"), make_record("", "", ""),
+                             make_record("n", "12345678", elsewhere, GCS_PACKED_BODY_POINTER)}) {
     batch.insert(batch.end(), record.begin(), record.end());
   }
   EXPECT_TRUE(is_well_formed(batch));
@@ -353,17 +355,27 @@ TEST(PackedReader, NeverLooksOutsideOfTheBatch) {
     const auto record = make_record("name", "the key", "a body");
     whole.insert(whole.end(), record.begin(), record.end());
   }
-  const std::uint64_t interesting[] = {0, 1, 7, 8, 64, 0xffffffff, 0xfffffff8, ~std::uint64_t{0},
-                                       ~std::uint64_t{0} - 7, std::uint64_t{1} << 63};
+  const std::uint64_t interesting[] = {0,
+                                       1,
+                                       7,
+                                       8,
+                                       64,
+                                       0xffffffff,
+                                       0xfffffff8,
+                                       ~std::uint64_t{0},
+                                       ~std::uint64_t{0} - 7,
+                                       std::uint64_t{1} << 63};
   int refused = 0;
   for (int round = 0; round < 20000; ++round) {
     // A block of exactly this size, so that a sanitizer sees a read past it.
-    auto batch = std::vector<std::uint8_t>(whole.begin(), whole.end() - (random() % 2 == 0 ? 0 : random() % 80));
+    auto batch = std::vector<std::uint8_t>(whole.begin(),
+                                           whole.end() - (random() % 2 == 0 ? 0 : random() % 80));
     batch.shrink_to_fit();
     for (int change = 0; change < 2; ++change) {
       const std::size_t at = random() % batch.size();
       const std::uint64_t value = interesting[random() % std::size(interesting)];
-      std::memcpy(batch.data() + at, &value, std::min<std::size_t>(random() % 9, batch.size() - at));
+      std::memcpy(batch.data() + at, &value,
+                  std::min<std::size_t>(random() % 9, batch.size() - at));
     }
     if (!is_well_formed(batch)) {
       ++refused;

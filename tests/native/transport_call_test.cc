@@ -94,6 +94,7 @@ TEST_F(CallTest, TheRequestCarriesTheHeadersThatGrpcDemands) {
   start(call);
   ASSERT_TRUE(run_to_end(call));
   ASSERT_TRUE(done);
+  peer.end();
   const Fields expected{{":method", "POST"},
                         {":scheme", "http"},
                         {":path", "/test.Service/Echo"},
@@ -121,6 +122,7 @@ TEST_F(CallTest, ADeadlineTravelsAsGrpcTimeout) {
   call.deadline = loop.now() + 30'000'000'000;
   start(call);
   ASSERT_TRUE(run_to_end(call));
+  peer.end();
   ASSERT_EQ(timeout.size(), 9u) << timeout;
   EXPECT_EQ(timeout.back(), 'u');
   const int microseconds = std::stoi(timeout);
@@ -150,6 +152,7 @@ TEST_F(CallTest, MetadataTravelsWithCallsStartedAfterIt) {
   start(add_call());
   connection->flush();
   ASSERT_TRUE(run_until([this] { return all_ended(); }));
+  peer.end();
   ASSERT_EQ(seen.size(), 5u);
   EXPECT_EQ(seen[0].header("ray_cluster_id"), "");
   for (int i = 0; i < 3; ++i) {
@@ -212,6 +215,7 @@ TEST_F(CallTest, LargerFramesAreUsedWhenThePeerAllowsThem) {
   start(call);
   ASSERT_TRUE(run_to_end(call));
   EXPECT_TRUE(call.ok()) << call.result.message;
+  peer.end();
   EXPECT_EQ(largest, 128u << 10);
 }
 
@@ -344,6 +348,7 @@ TEST_F(CallTest, PingsAreAnswered) {
   });
   ASSERT_TRUE(connect_to(peer));
   ASSERT_TRUE(run_until([this] { return notes.closed == 1; }));
+  peer.end();
   EXPECT_EQ(answer, "12345678 ack");
 }
 

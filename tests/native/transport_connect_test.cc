@@ -37,7 +37,7 @@ struct Stuck {
   std::mutex mutex;
   std::condition_variable changed;
   bool released = false;
-  int waiting = 0;
+  std::atomic<int> waiting{0};
   int done = 0;
 
   void wait() {

@@ -114,7 +114,7 @@ TEST_F(RulesTest, AProtocolErrorEndsTheConnectionEvenWhereThePeerReadsNothing) {
   go = true;
   EXPECT_TRUE(run_until_closed());
   EXPECT_EQ(calls[0].result.fate, Fate::kNeverRan);
-  EXPECT_NE(notes.error.message.find("protocol error"), std::string::npos) << notes.error.message;
+  EXPECT_NE(notes.error.message.find("broke the rules"), std::string::npos) << notes.error.message;
 }
 
 TEST_F(RulesTest, AFrameOverTheSizeLimitEndsTheConnection) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A runtime whose loop and connections are virtual, to be given to GcsClient::create(). It has no thread: whoever drives
-// the loop is the I/O thread.
+// A runtime whose loop and connections are virtual, to be given to GcsClient::create(). It has no
+// thread: whoever drives the loop is the I/O thread.
 #pragma once
 
 #include "client/runtime.h"

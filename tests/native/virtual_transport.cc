@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The peer's timer stands for everything that a real connection does by itself a little later: it runs the scripts,
-// tells the observer what start(), cancel() and flush() have led to, and ends an attempt that takes too long.
+// The peer's timer stands for everything that a real connection does by itself a little later: it
+// runs the scripts, tells the observer what start(), cancel() and flush() have led to, and ends an
+// attempt that takes too long.
 #include "virtual_transport.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <new>
 #include <span>
 #include <utility>
@@ -22,102 +21,6 @@ using transport::Origin;
 using transport::StatusCode;
 using transport::TimePoint;
 using transport::UnaryCall;
-
-namespace {
-
-// So many turns without the clock moving are a busy loop.
-constexpr std::uint64_t kMostTurnsAtOnce = 10'000'000;
-
-void require(bool condition, const char* promise) {
-  if (condition) return;
-  std::fprintf(stderr, "virtual transport: broken promise: %s\n", promise);
-  std::abort();
-}
-
-}  // namespace
-
-class VirtualLoop::VirtualTimer final : public transport::Timer {
- public:
-  VirtualTimer(VirtualLoop& loop, transport::Task& on_expiry) : loop_(loop), on_expiry_(on_expiry) {
-    const std::lock_guard lock(loop_.mutex_);
-    loop_.timers_.push_back(this);
-  }
-  VirtualTimer(const VirtualTimer&) = delete;
-  VirtualTimer& operator=(const VirtualTimer&) = delete;
-  ~VirtualTimer() override {
-    const std::lock_guard lock(loop_.mutex_);
-    std::erase(loop_.timers_, this);
-  }
-
-  void set(TimePoint when) override { when_ = when; }
-  TimePoint when() const noexcept { return when_; }
-  void fire() {
-    when_ = kNever;
-    on_expiry_.run();
-  }
-
- private:
-  VirtualLoop& loop_;
-  transport::Task& on_expiry_;
-  TimePoint when_ = kNever;
-};
-
-void VirtualLoop::post(transport::Task& task) noexcept {
-  const std::lock_guard lock(mutex_);
-  posted_.push_back(&task);
-}
-
-std::unique_ptr<transport::Timer> VirtualLoop::make_timer(transport::Task& on_expiry) {
-  return std::make_unique<VirtualTimer>(*this, on_expiry);
-}
-
-bool VirtualLoop::run_one() {
-  transport::Task* task = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!posted_.empty()) {
-      task = posted_.front();
-      posted_.pop_front();
-    }
-  }
-  if (task != nullptr) {
-    task->run();
-    return true;
-  }
-  VirtualTimer* due = nullptr;
-  std::unique_lock lock(mutex_);
-  for (VirtualTimer* timer : timers_) {
-    if (timer->when() <= now() && (due == nullptr || timer->when() < due->when())) due = timer;
-  }
-  lock.unlock();
-  if (due != nullptr) due->fire();
-  return due != nullptr;
-}
-
-void VirtualLoop::run() {
-  for (std::uint64_t turns = 0; run_one(); ++turns) {
-    ++turns_;
-    require(turns < kMostTurnsAtOnce, "the loop comes to rest");
-  }
-}
-
-void VirtualLoop::advance(std::int64_t duration) {
-  const TimePoint end = now() + duration;
-  run();
-  for (TimePoint next = next_timer(); next <= end; next = next_timer()) {
-    if (next > now()) now_.store(next);
-    run();
-  }
-  now_.store(end);
-  run();
-}
-
-TimePoint VirtualLoop::next_timer() const noexcept {
-  TimePoint next = kNever;
-  const std::lock_guard lock(mutex_);
-  for (const VirtualTimer* timer : timers_) next = std::min(next, timer->when());
-  return next;
-}
 
 std::string VirtualStream::header(std::string_view name) const {
   for (const transport::Header& header : metadata) {
@@ -202,7 +105,8 @@ void VirtualPeer::reply(VirtualStream& stream, std::string_view message) {
 
 void VirtualPeer::refuse(VirtualStream& stream, StatusCode code, std::string message,
                          std::string details) {
-  finish(stream, {code, Origin::kServer, Fate::kMayHaveRun, std::move(message), std::move(details)});
+  finish(stream,
+         {code, Origin::kServer, Fate::kMayHaveRun, std::move(message), std::move(details)});
   tell();
 }
 
@@ -220,8 +124,11 @@ void VirtualPeer::go_away(std::string reason, std::size_t taken) {
     if (taken > 0) {
       --taken;
     } else {
-      end(stream, {StatusCode::kUnavailable, Origin::kPeer, Fate::kNeverRan,
-                   "the peer did not take the call: " + *drain_reason_, {}});
+      end(stream, {StatusCode::kUnavailable,
+                   Origin::kPeer,
+                   Fate::kNeverRan,
+                   "the peer did not take the call: " + *drain_reason_,
+                   {}});
     }
   }
   tell();
@@ -233,8 +140,11 @@ void VirtualPeer::lose(ConnectionError::Kind kind, std::string message) {
   set_error(kind, message);
   for (VirtualStream& stream : streams_) {
     if (!stream.is_open() || !open_.contains(stream.call)) continue;
-    end(stream, {StatusCode::kUnavailable, Origin::kConnectionLost,
-                 stream.sent ? Fate::kMayHaveRun : Fate::kNeverRan, message, {}});
+    end(stream, {StatusCode::kUnavailable,
+                 Origin::kConnectionLost,
+                 stream.sent ? Fate::kMayHaveRun : Fate::kNeverRan,
+                 message,
+                 {}});
   }
   tell();
 }
@@ -364,8 +274,11 @@ void VirtualPeer::close() noexcept {
   set_error(ConnectionError::Kind::kClosed, "the connection was closed on this side");
   for (VirtualStream& stream : streams_) {
     if (!stream.is_open()) continue;
-    end(stream, {StatusCode::kUnavailable, Origin::kConnectionLost, Fate::kMayHaveRun,
-                 error_->message, {}});
+    end(stream, {StatusCode::kUnavailable,
+                 Origin::kConnectionLost,
+                 Fate::kMayHaveRun,
+                 error_->message,
+                 {}});
   }
   wake_soon();
 }
@@ -386,7 +299,8 @@ void VirtualPeer::run() noexcept {
   if (!held_) return;
   const TimePoint latest = begun_ + options_.connect_timeout;
   if (!ready_ && !lost_ && loop_.now() >= latest) {
-    lose(ConnectionError::Kind::kTimeout, "the peer accepted the connection but sent no HTTP/2 SETTINGS");
+    lose(ConnectionError::Kind::kTimeout,
+         "the peer accepted the connection but sent no HTTP/2 SETTINGS");
     return;
   }
   if (!ready_ && !lost_) timer_->set(latest);

@@ -1,62 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The transport without sockets: an event loop whose clock moves when it is told to, and connections whose peer does what
-// a script says. Everything is deterministic, and hours pass in no time.
+// Connections without sockets, whose peer does what a script says.
 //
-// It keeps the invariants of the transport's interface, and ends the process with a message when its user breaks one of
-// the user's (a call started without room, cancelled twice, a loop that never comes to rest): so it serves tests and
-// fuzzing alike.
+// They keep the invariants of the transport's interface, and end the process with a message when
+// their user breaks one of the user's (a call started without room, or cancelled twice): so they
+// serve tests and fuzzing alike.
 //
-// Threads: VirtualLoop::post(), now() and make_timer() any; the rest one at a time, that of whoever drives the loop.
+// Threads: one at a time, that of whoever drives the loop.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "transport/connection.h"
+#include "virtual_loop.h"
 
 namespace gcs::test {
-
-inline constexpr std::int64_t kMillisecond = 1'000'000;
-inline constexpr std::int64_t kSecond = 1'000'000'000;
-
-class VirtualLoop final : public transport::EventLoop {
- public:
-  VirtualLoop() = default;
-  VirtualLoop(const VirtualLoop&) = delete;
-  VirtualLoop& operator=(const VirtualLoop&) = delete;
-
-  transport::TimePoint now() const noexcept override { return now_.load(); }
-  void post(transport::Task& task) noexcept override;
-  std::unique_ptr<transport::Timer> make_timer(transport::Task& on_expiry) override;
-
-  // Runs what was posted and the timers that are due, until nothing is left to do at this moment.
-  void run();
-  // Lets time pass, stopping at every timer on the way.
-  void advance(std::int64_t duration);
-  // When the next timer is due; kNever if none is set.
-  transport::TimePoint next_timer() const noexcept;
-  std::uint64_t turns() const noexcept { return turns_; }
-
- private:
-  class VirtualTimer;
-  bool run_one();
-
-  std::atomic<transport::TimePoint> now_{1'000 * kSecond};
-  mutable std::mutex mutex_;  // guards the two lists
-  std::deque<transport::Task*> posted_;
-  std::vector<VirtualTimer*> timers_;
-  std::uint64_t turns_ = 0;
-};
 
 // One call as the peer sees it.
 struct VirtualStream {
@@ -68,7 +34,7 @@ struct VirtualStream {
   transport::TimePoint started = 0;
   bool sent = false;  // flush() came after it
   bool cancelled = false;
-  bool ended = false;            // with `result`
+  bool ended = false;  // with `result`
   transport::CallResult result;
 
   bool is_open() const noexcept { return call != nullptr; }
@@ -76,8 +42,10 @@ struct VirtualStream {
   std::string header(std::string_view name) const;
 };
 
-// The other end of one connection, and all that happens on the way to it. Stays after the connection has gone.
-class VirtualPeer final : public std::enable_shared_from_this<VirtualPeer>, private transport::Task {
+// The other end of one connection, and all that happens on the way to it. Stays after the
+// connection has gone.
+class VirtualPeer final : public std::enable_shared_from_this<VirtualPeer>,
+                          private transport::Task {
  public:
   VirtualPeer(VirtualLoop& loop, const transport::Address& address,
               const transport::ConnectionOptions& options,
@@ -88,7 +56,8 @@ class VirtualPeer final : public std::enable_shared_from_this<VirtualPeer>, priv
   // What it does. Each tells the observer at once, which may destroy the connection.
   void send_settings(std::size_t stream_limit = 100);
   void set_stream_limit(std::size_t limit);
-  // False: as if the socket took nothing and the output cap were reached. What is flushed meanwhile is not sent.
+  // False: as if the socket took nothing and the output cap were reached. What is flushed meanwhile
+  // is not sent.
   void set_writable(bool writable);
   void reply(VirtualStream& stream, std::string_view message);
   // A gRPC status out of the trailers.
@@ -99,7 +68,8 @@ class VirtualPeer final : public std::enable_shared_from_this<VirtualPeer>, priv
              std::string message = "the peer ended the stream");
   // GOAWAY: the first `taken` of the streams that are open may finish, the others never ran.
   void go_away(std::string reason, std::size_t taken = SIZE_MAX);
-  // The connection goes, or never comes. Calls that were not flushed never ran; the others may have.
+  // The connection goes, or never comes. Calls that were not flushed never ran; the others may
+  // have.
   void lose(transport::ConnectionError::Kind kind = transport::ConnectionError::Kind::kLost,
             std::string message = "connection reset by peer");
 
@@ -175,9 +145,9 @@ class VirtualConnector final : public transport::Connector {
  public:
   explicit VirtualConnector(VirtualLoop& loop) : loop_(loop) {}
 
-  std::unique_ptr<transport::Connection> connect(const transport::Address& address,
-                                                 const transport::ConnectionOptions& options,
-                                                 transport::Connection::Observer& observer) override;
+  std::unique_ptr<transport::Connection> connect(
+      const transport::Address& address, const transport::ConnectionOptions& options,
+      transport::Connection::Observer& observer) override;
 
   // Every attempt so far.
   const std::vector<std::shared_ptr<VirtualPeer>>& peers() const noexcept { return peers_; }

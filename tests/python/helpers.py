@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -15,8 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from gcs_cffi import _native, _reactor
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from gcs_cffi import GcsClient, sync
 
 PATIENCE = 10.0  # seconds; for what takes milliseconds on a quiet machine
 
@@ -120,6 +125,20 @@ async def finished(*tasks: asyncio.Task[object]) -> list[object]:
     assert not pending, f"{len(pending)} of {len(tasks)} tasks never end"
     assert len(done) == len(tasks)
     return [task.exception() or task.result() for task in tasks]
+
+
+async def quiet_reactor() -> _reactor.Reactor:
+    """The loop's reactor, with no flush on its way: what is called next waits in the batch."""
+    reactor = _reactor.reactor_for(asyncio.get_running_loop())
+    while reactor.scheduled:  # noqa: ASYNC110 (there is nothing to wait for)
+        await asyncio.sleep(0)
+    return reactor
+
+
+def pending_in_library(gcs: GcsClient | sync.GcsClient) -> int:
+    """How many calls of a client the library has not ended."""
+    pending: int = json.loads(_native.client_stats(gcs._channel.handle))["pending"]
+    return pending
 
 
 class Peer:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,18 +12,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import PATIENCE, descriptors_flat, wait_until
+from helpers import PATIENCE, descriptors_flat, pending_in_library, wait_until
 
 import gcs_cffi
-from gcs_cffi import JobID, _native, messages, sync
+from gcs_cffi import JobID, messages
 
 if TYPE_CHECKING:
     from gcs_cffi.testing import GcsServer
-
-
-def pending_in_library(gcs: sync.GcsClient) -> int:
-    pending: int = json.loads(_native.client_stats(gcs._channel.handle))["pending"]
-    return pending
 
 
 def test_every_call_works_without_a_loop(server: GcsServer, namespace: str) -> None:

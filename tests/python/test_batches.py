@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From calls to batches and back: hand-over, cancellation, and queues that are full."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import finished, pending_in_library, quiet_reactor, wait_until
+
+import gcs_cffi
+from gcs_cffi import _native, _reactor
+
+if TYPE_CHECKING:
+    from gcs_cffi import GcsClient
+    from gcs_cffi.testing import GcsServer
+
+NOWHERE = "nowhere"
+
+
+async def test_calls_of_one_iteration_leave_in_one_batch(
+    gcs: GcsClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    submit = _native.Queue.submit
+
+    def counting(queue: _native.Queue, batch: bytes) -> int:
+        batches.append(len(batch))
+        return submit(queue, batch)
+
+    monkeypatch.setattr(_native.Queue, "submit", counting)
+    await asyncio.gather(*(gcs.kv.get(f"key {n}", namespace=namespace) for n in range(200)))
+    assert len(batches) == 1
+
+
+async def test_a_full_queue_is_drained_in_turns(gcs: GcsClient, namespace: str) -> None:
+    count = 6000  # more than the drains of one wake-up take
+    await gcs.kv.put("key", b"value", namespace=namespace)
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.ensure_future(tick())
+    calls = [asyncio.ensure_future(gcs.kv.get("key", namespace=namespace)) for _ in range(count)]
+    await asyncio.sleep(0)
+    time.sleep(1)  # noqa: ASYNC251 (the replies pile up meanwhile)
+    values = await asyncio.gather(*calls)
+    ticking.cancel()
+    assert values == [b"value"] * count
+    assert ticks > 1
+
+
+async def test_a_flush_that_fails_fails_every_call_in_it_and_no_other(
+    gcs: GcsClient, namespace: str
+) -> None:
+    reactor = await quiet_reactor()
+    calls = [asyncio.ensure_future(gcs.kv.get(f"key {n}", namespace=namespace)) for n in range(10)]
+    await asyncio.sleep(0)
+    assert len(reactor.batch) == 10
+    # A record whose size cannot be makes the whole batch malformed.
+    reactor.batch[0] = b"\x07"
+    results = await finished(*calls)
+    assert [type(result) for result in results] == [gcs_cffi.InvalidRequestError] * 10
+    assert reactor.pending == {}
+    assert await gcs.kv.get("key", namespace=namespace) is None
+
+
+async def test_a_flush_that_cannot_be_made_fails_every_call_in_it(
+    gcs: GcsClient, namespace: str
+) -> None:
+    reactor = await quiet_reactor()
+    call = asyncio.ensure_future(gcs.kv.get("key", namespace=namespace))
+    await asyncio.sleep(0)
+    reactor.batch[0] = None  # type: ignore[assignment]
+    (result,) = await finished(call)
+    assert isinstance(result, gcs_cffi.GcsError)
+    assert "could not be handed" in str(result)
+    assert await gcs.kv.get("key", namespace=namespace) is None
+
+
+async def test_a_call_cancelled_before_the_flush_never_reaches_the_library(
+    gcs: GcsClient, namespace: str
+) -> None:
+    reactor = await quiet_reactor()
+    put = asyncio.ensure_future(gcs.kv.put("key", b"value", namespace=namespace))
+    await asyncio.sleep(0)
+    assert len(reactor.batch) == len(reactor.pending) == 1
+    put.cancel()
+    # Run the task here, before the flush that waits behind it.
+    with pytest.raises(asyncio.CancelledError):
+        await put
+    assert reactor.pending == {}
+    await asyncio.sleep(0.05)
+    assert await gcs.kv.get("key", namespace=namespace) is None
+
+
+async def test_a_cancelled_task_ends_at_once_and_cancels_the_rpc(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        own_server.pause()
+        tasks = [
+            asyncio.ensure_future(gcs.kv.get(f"key {n}", namespace=NOWHERE)) for n in range(100)
+        ]
+        await asyncio.sleep(0.1)
+        assert pending_in_library(gcs) == 100
+        began = time.monotonic()
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert time.monotonic() - began < 1
+        assert {type(result) for result in results} == {asyncio.CancelledError}
+        await asyncio.to_thread(
+            wait_until, lambda: pending_in_library(gcs) == 0, "the library has cancelled them"
+        )
+        assert _reactor.reactor_for(asyncio.get_running_loop()).pending == {}
+        own_server.resume()
+        assert await gcs.kv.get("key", namespace=NOWHERE) is None
+
+
+async def test_a_timeout_around_a_call_cancels_it(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        own_server.pause()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(gcs.kv.get("key", namespace=NOWHERE), 0.1)
+        own_server.resume()
+
+
+async def test_a_cancellation_that_meets_the_reply_is_still_a_cancellation(
+    gcs: GcsClient, namespace: str
+) -> None:
+    await gcs.kv.put("key", b"value", namespace=namespace)
+    for delay in range(40):
+        task = asyncio.ensure_future(gcs.kv.get("key", namespace=namespace))
+        await asyncio.sleep(delay * 2e-5)
+        was_done = task.done()
+        task.cancel()
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+        assert result == b"value" if was_done else isinstance(result, asyncio.CancelledError)
+    assert _reactor.reactor_for(asyncio.get_running_loop()).pending == {}
+
+
+async def test_a_coroutine_that_is_thrown_away_takes_its_call_back(
+    own_server: GcsServer,
+) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        own_server.pause()
+        call = gcs.kv.get("key", namespace=NOWHERE)
+        call.send(None)
+        await asyncio.sleep(0.05)
+        assert pending_in_library(gcs) == 1
+        call.close()
+        assert _reactor.reactor_for(asyncio.get_running_loop()).pending == {}
+        await asyncio.to_thread(
+            wait_until, lambda: pending_in_library(gcs) == 0, "the library has cancelled it"
+        )
+        own_server.resume()
