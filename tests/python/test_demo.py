@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import PATIENCE, unused_port, wait_until
@@ -20,6 +20,8 @@ from helpers import PATIENCE, unused_port, wait_until
 import gcs_cffi
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gcs_cffi.testing import GcsServer
 
 MODULE = [sys.executable, "-I", "-m", "gcs_cffi"]
@@ -35,6 +37,16 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
         check=False,
         env={**os.environ, **(env or {})},
     )
+
+
+@contextmanager
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is gone at the end, also when the test has failed."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def assert_shows_all(text: str) -> None:
@@ -83,7 +95,7 @@ def test_it_finds_a_cluster_by_itself(server: GcsServer, tmp_path: Path) -> None
 
 def test_on_a_terminal_the_progress_bar_moves(server: GcsServer) -> None:
     controller, terminal = pty.openpty()
-    with subprocess.Popen(
+    with started(
         [*MODULE, "demo", "--address", server.address, "--gets", "20000"],
         stdout=terminal,
         stderr=subprocess.PIPE,
@@ -102,7 +114,7 @@ def test_on_a_terminal_the_progress_bar_moves(server: GcsServer) -> None:
 
 
 def test_ctrl_c_ends_it_and_its_server_quietly(tmp_path: Path) -> None:
-    with subprocess.Popen(
+    with started(
         [*MODULE, "demo", "--gets", "100000000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -127,7 +139,7 @@ def test_ctrl_c_ends_it_and_its_server_quietly(tmp_path: Path) -> None:
 
 
 def test_after_a_sigkill_its_server_ends_too(tmp_path: Path) -> None:
-    with subprocess.Popen(
+    with started(
         [*MODULE, "demo", "--gets", "100000000"],
         stdout=subprocess.PIPE,
         text=True,
