@@ -20,20 +20,26 @@ static void count_release(void* user, const void* data, size_t size) {
   ++*(int*)user;
 }
 
-static void* drain_once(void* user) {
-  const gcs_queue queue = *(gcs_queue*)user;
-  gcs_event* event = NULL;
-  size_t count = 0;
+/* What a thread has drained stays here when it ends inside of the drain. */
+struct drain {
+  gcs_queue queue;
+  gcs_event* event;
+};
+
+static void* drain_until_the_end(void* user) {
+  struct drain* drain = user;
   for (;;) {
-    CHECK_EQUAL(gcs_queue_drain(queue, &event, 1, &count), GCS_OK);
-    gcs_event_free(event);
-    event = NULL;
+    size_t count = 0;
+    CHECK_EQUAL(gcs_queue_drain(drain->queue, &drain->event, 1, &count), GCS_OK);
+    gcs_event_free(drain->event);
+    drain->event = NULL;
   }
 }
 
 static void a_release_function_may_end_its_thread(void) {
   static int token;
-  gcs_queue queue = new_queue();
+  const gcs_queue queue = new_queue();
+  struct drain drain = {0, NULL};
   struct counter marker;
   const gcs_call_options options = with_timeout(0);
   gcs_body body = {"x", 1, exit_thread, &token};
@@ -52,9 +58,11 @@ static void a_release_function_may_end_its_thread(void) {
               GCS_OK);
   expired_call(client, count_event, &marker);
   wait_for_count(&marker, 1);
-  CHECK(pthread_create(&thread, NULL, drain_once, &queue) == 0);
+  drain.queue = queue;
+  CHECK(pthread_create(&thread, NULL, drain_until_the_end, &drain) == 0);
   CHECK(pthread_join(thread, &result) == 0);
   CHECK(result == &token);
+  gcs_event_free(drain.event);
   /* What the dead thread had taken with it came back. */
   while (releases == 0) {
     CHECK_EQUAL(gcs_queue_drain(queue, events, 4, &count), GCS_OK);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The entry of ./dev; readable to old Pythons, so that they get a sentence, not a SyntaxError."""
 
+import signal
 import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036
@@ -33,6 +34,8 @@ PYTHON=/path/to/python3 chooses the interpreter of .venv.
 
 def main(arguments: "list[str]") -> int:
     """Run one verb; returns the process's exit status."""
+    # A job of a script has Ctrl-C ignored, and so would everything that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     verb = arguments[0] if arguments else "help"
     rest = arguments[1:]
     if verb in ("help", "-h", "--help"):

@@ -29,7 +29,6 @@ from environment import (
 from machine import BUILD, ROOT, clean_environment, temporary_home
 
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
-CLUSTER_TESTS = "tests/cluster"
 
 
 @dataclass
@@ -83,15 +82,10 @@ class Tests:
     def add_python(self, plan: Plan, arguments: Sequence[str]) -> None:
         """Add the Python tests on .venv's Python."""
         minor = sys.version_info.minor
+        # Clusters need all of Ray, which only .venv has.
+        chosen = arguments or ["tests/python", "tests/cluster"]
         plan.add_loud(
-            f"Python tests on 3.{minor}", lambda: self._pytest(VENV, f"Python 3.{minor}", arguments)
-        )
-
-    def add_clusters(self, plan: Plan) -> None:
-        """Add the tests on clusters that a real Ray has started, which only .venv has."""
-        plan.add_loud(
-            "tests on real Ray clusters",
-            lambda: self._pytest(VENV, "Ray clusters", [CLUSTER_TESTS]),
+            f"Python tests on 3.{minor}", lambda: self._pytest(VENV, f"Python 3.{minor}", chosen)
         )
 
     def add_other_python(self, plan: Plan, minor: int, python: Path) -> None:

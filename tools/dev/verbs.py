@@ -50,7 +50,6 @@ def test(arguments: Sequence[str]) -> int:
         tests.add_native(plan)
     tests.add_python(plan, arguments)
     if not arguments:
-        tests.add_clusters(plan)
         others, lacking = other_pythons()
         for minor, python in others.items():
             tests.add_other_python(plan, minor, python)
