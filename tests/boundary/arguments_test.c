@@ -12,7 +12,8 @@ static void must_not_release(void* user, const void* data, size_t size) {
   (void)user;
   (void)data;
   (void)size;
-  CHECK(!"a body that was not accepted was released");
+  fprintf(stderr, "a body that was not accepted was released\n");
+  exit(1);
 }
 
 static void null_is_refused_where_something_is_needed(void) {

@@ -34,7 +34,7 @@ PYTHON = VENV / "bin" / "python"
 NATIVE_BUILD = BUILD / "native"
 WHEELS = BUILD / "wheel"
 GROUPS = ["base", "run", "build", "ray", "test"]
-OTHER_GROUPS = ["base", "run", "test"]
+OTHER_GROUPS = ["base", "run", "ray", "test"]
 MARKER = "made-by-dev"
 
 
@@ -183,7 +183,14 @@ def install_wheel(venv: Path) -> str | None:
     return None
 
 
-def gcs_server() -> Path:
-    """The gcs_server inside the ray that .venv has."""
-    folder = VENV / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" / "ray"
-    return folder / "core" / "src" / "ray" / "gcs" / "gcs_server"
+def gcs_server(venv: Path) -> Path:
+    """The gcs_server inside the ray that the environment has.
+
+    Raises:
+        StepFailedError: there is none.
+    """
+    for packages in venv.glob("lib/python3.*/site-packages"):
+        server = packages / "ray" / "core" / "src" / "ray" / "gcs" / "gcs_server"
+        if server.exists():
+            return server
+    raise StepFailedError(f"there is no gcs_server below {venv}")

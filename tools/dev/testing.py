@@ -161,7 +161,7 @@ class Tests:
         began = time.monotonic()
         with temporary_home() as home:
             env = clean_environment(venv, home) | options
-            env["GCS_CFFI_GCS_SERVER"] = str(gcs_server())
+            env["GCS_CFFI_GCS_SERVER"] = str(gcs_server(venv))
             status = show(command, env=env, cwd=ROOT)
         self.results.append((name, read_junit(report, status), time.monotonic() - began))
 

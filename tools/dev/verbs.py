@@ -89,7 +89,7 @@ def bench(arguments: Sequence[str]) -> int:
     set_up(plan, groups=["bench"])
     plan.run()
     env = clean_environment(VENV)
-    env["GCS_CFFI_GCS_SERVER"] = str(gcs_server())
+    env["GCS_CFFI_GCS_SERVER"] = str(gcs_server(VENV))
     return show([PYTHON, "-I", ROOT / "bench" / "run.py", *arguments], env=env)
 
 
