@@ -114,8 +114,9 @@ class Reactor:
 
     def schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         """Has the batch handed over behind what the loop already has to run."""
-        self.scheduled = True
+        # In this order: an interrupt in between costs a flush that finds nothing, and not every later call.
         loop.call_soon(self.flush, context=self._context)
+        self.scheduled = True
 
     def flush(self) -> None:
         """Hands the batch over."""
@@ -155,6 +156,8 @@ class Reactor:
         # At the interpreter's end coroutines are thrown away when half of it is gone.
         if self.pending.pop(call_id, None) is None or ending():
             return
+        # KeyboardInterrupt may have ended the flush before its first line, and then tasks are cancelled.
+        self.scheduled = False
         if self.batch.pop(call_id, None) is not None:
             return  # it never reached the library
         loop = self.loop()
@@ -163,8 +166,7 @@ class Reactor:
             _native.cancel(client, call_id)
             return
         self.batch[-call_id] = pack_cancel(client, call_id)
-        if not self.scheduled:
-            self.schedule(loop)
+        self.schedule(loop)
 
     # ---- from the library
     # -----------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ void GcsClient::submit(EventList calls) noexcept {
 
 void GcsClient::cancel(std::uint64_t id) {
   std::unique_lock lock(mutex_);
-  inbox_.cancels.push_back(id);
+  inbox_.cancels.push_back({id, inbox_.calls.size()});
   schedule(std::move(lock));
 }
 
@@ -156,8 +156,15 @@ void GcsClient::run() noexcept {
     return;
   }
   core_->begin_pass();
+  // In the order of arrival: a cancel is nothing to a call that comes after it.
+  std::size_t accepted = 0;
+  for (const Cancel& cancel : inbox.cancels) {
+    EventList before;
+    for (; accepted < cancel.after; ++accepted) before.push_back(inbox.calls.pop_front());
+    if (!before.empty()) core_->accept(std::move(before));
+    core_->cancel(cancel.id);
+  }
   core_->accept(std::move(inbox.calls));
-  for (const std::uint64_t id : inbox.cancels) core_->cancel(id);
   for (const SinkReference& sink : inbox.sinks) core_->cancel_calls_of(sink.get());
   if (inbox.close) core_->close();
   core_->end_pass();

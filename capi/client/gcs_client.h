@@ -68,9 +68,13 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   const ClientOptions& options() const noexcept { return options_; }
 
  private:
+  struct Cancel {
+    std::uint64_t id;
+    std::size_t after;  // how many calls of the inbox came before it
+  };
   struct Inbox {
     EventList calls;
-    std::vector<std::uint64_t> cancels;
+    std::vector<Cancel> cancels;
     std::vector<SinkReference> sinks;
     bool close = false;
   };
