@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def main(address: str | None, *, gets: int, in_flight: int) -> int:
     """
     try:
         asyncio.run(_run(address, gets, in_flight))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print("\ninterrupted", file=sys.stderr)
         return 130
     except (gcs_cffi.GcsError, GcsServerError, ValueError) as error:
@@ -50,6 +51,11 @@ def main(address: str | None, *, gets: int, in_flight: int) -> int:
 
 
 async def _run(address: str | None, gets: int, in_flight: int) -> None:
+    # Before Python 3.11 an interrupt is raised wherever the loop happens to be, and may tear what
+    # it finds there.
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
     if address is not None:
         await _show(None if address == "auto" else address, None, gets, in_flight)
         return

@@ -114,7 +114,7 @@ class Reactor:
 
     def schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         """Has the batch handed over behind what the loop already has to run."""
-        # In this order: an interrupt in between costs a flush that finds nothing, and not every later call.
+        # In this order: an interrupt in between costs an idle flush, and not every later call.
         loop.call_soon(self.flush, context=self._context)
         self.scheduled = True
 
@@ -156,7 +156,7 @@ class Reactor:
         # At the interpreter's end coroutines are thrown away when half of it is gone.
         if self.pending.pop(call_id, None) is None or ending():
             return
-        # KeyboardInterrupt may have ended the flush before its first line, and then tasks are cancelled.
+        # KeyboardInterrupt may have ended the flush before its first line; then tasks are cancelled.
         self.scheduled = False
         if self.batch.pop(call_id, None) is not None:
             return  # it never reached the library
