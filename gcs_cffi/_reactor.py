@@ -156,7 +156,7 @@ class Reactor:
         # At the interpreter's end coroutines are thrown away when half of it is gone.
         if self.pending.pop(call_id, None) is None or ending():
             return
-        # KeyboardInterrupt may have ended the flush before its first line; then tasks are cancelled.
+        # KeyboardInterrupt may have ended a flush before its first line; then tasks are cancelled.
         self.scheduled = False
         if self.batch.pop(call_id, None) is not None:
             return  # it never reached the library

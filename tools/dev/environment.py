@@ -91,7 +91,7 @@ def set_up(plan: Plan, *, groups: Iterable[str] = (), packages: Iterable[str] = 
 def make_venv(venv: Path, python: Path) -> str | None:
     """Make a virtual environment; one of another interpreter is replaced."""
     stamp = venv / MARKER
-    digest = digest_of(str(python.resolve()), sys.version if venv == VENV else "")
+    digest = digest_of(str(python.resolve()))
     works = (venv / "bin" / "python").exists()
     if works and fits(stamp, digest):
         return "up to date"
@@ -147,7 +147,7 @@ def build_wheel() -> str | None:
     stamp = WHEELS / "wheel.stamp"
     own = Path(__file__).parent / "build_wheel.py"
     digest = digest_of(
-        sys.version, ROOT / "requirements" / "build.txt", ROOT / "requirements" / "run.txt",
+        str(sys.version_info[:2]), ROOT / "requirements" / "build.txt", ROOT / "requirements" / "run.txt",
         own, *wheel_inputs(),
     )  # fmt: skip
     if fits(stamp, digest) and built_wheel() is not None:
