@@ -147,9 +147,11 @@ def build_wheel() -> str | None:
     stamp = WHEELS / "wheel.stamp"
     own = Path(__file__).parent / "build_wheel.py"
     digest = digest_of(
-        str(sys.version_info[:2]), ROOT / "requirements" / "build.txt", ROOT / "requirements" / "run.txt",
-        own, *wheel_inputs(),
-    )  # fmt: skip
+        str(sys.version_info[:2]),
+        *(ROOT / "requirements" / f"{name}.txt" for name in ("build", "run")),
+        own,
+        *wheel_inputs(),
+    )
     if fits(stamp, digest) and built_wheel() is not None:
         return "up to date"
     shutil.rmtree(WHEELS, ignore_errors=True)
