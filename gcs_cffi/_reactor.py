@@ -15,7 +15,9 @@ Invariants:
 - The reader is removed, on its own loop, before the queue is closed; a closed loop has none any
   more.
 - What runs in the loop on our behalf runs in an empty context: the first caller's would live on in
-  it.
+  it. A task that is woken runs in its own.
+- Events taken from the queue are in `_events` until they are delivered: an interrupt (Ctrl-C, or a
+  task that exits) ends a delivery, and the next one goes on where it stood.
 - When the interpreter ends, nothing is done: the library ends by itself, and half of this is gone.
 - In a forked child, reactors of the parent are left alone: their loops share descriptors with it.
 """
@@ -36,7 +38,7 @@ from gcs_cffi._packed import pack_cancel, result_of
 from gcs_cffi.errors import GcsError, from_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 _DRAIN_EVENTS: Final = 1024
 _DRAIN_BYTES: Final = 256 * 1024
@@ -87,6 +89,7 @@ class Reactor:
         "__weakref__",
         "_context",
         "_descriptor",
+        "_events",
         "_shutdown_hook",
         "batch",
         "lent",
@@ -104,6 +107,7 @@ class Reactor:
         self.scheduled = False
         self._context = contextvars.Context()  # not one for all: two threads cannot be in the same
         self._descriptor: int | None = None
+        self._events: Iterator[tuple[int, ...]] = iter(())
         self._shutdown_hook: weakref.ref[AsyncGenerator[None, None]] | None = None
         self.queue = self._watched_queue(loop) or self._waking_queue()
         _log.follow_level()
@@ -176,33 +180,49 @@ class Reactor:
         loop = self.loop()
         if loop is None or self.queue.inherited:
             return
-        # Tasks that are woken here run in the next iteration. Scheduled behind them, the flush
-        # takes their next calls along in that same iteration.
-        for _ in range(_DRAINS_PER_WAKE):
-            status, events = self.queue.drain(0)
-            if status != _status.OK:
-                self._break(status)
-                return
-            self._deliver(events)
-            if not self.queue.more:
-                break
-        else:
-            # A descriptor stays readable; a wake function is called for an empty queue only.
-            if self._descriptor is None:
-                loop.call_soon(self.drain, context=self._context)
-        if not self.scheduled:
-            self.schedule(loop)
+        # The calls that woken tasks make are handed over below, all at once.
+        self.scheduled = True
+        wakes = not loop.get_debug()  # there the loop says which callback was slow: the task's own
+        try:
+            self._deliver(wakes)  # what an interrupt has left
+            for _ in range(_DRAINS_PER_WAKE):
+                status, self._events = self.queue.drain(0)
+                if status != _status.OK:
+                    self._break(status)
+                    return
+                self._deliver(wakes)
+                if not self.queue.more:
+                    break
+            else:
+                # A descriptor stays readable; a wake function is called for an empty queue only.
+                if self._descriptor is None:
+                    loop.call_soon(self.drain, context=self._context)
+        except BaseException:
+            loop.call_soon(self.drain, context=self._context)
+            raise
+        finally:
+            self.flush()
 
-    def _deliver(self, events: Iterable[tuple[int, ...]]) -> None:
+    def _deliver(self, wakes: bool) -> None:
+        """Ends the futures of the events that are left of a drain.
+
+        `wakes`: their tasks run here and now, not in another iteration of the loop.
+        """
         take = self.pending.pop
         arena = self.queue.arena
-        for call_id, status, kind, flags, number, offset, size, buffer in events:
+        for call_id, status, kind, flags, number, offset, size, buffer in self._events:
             body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
             future = take(call_id, None)
             if future is None:
                 if kind == _native.LOG:
                     _log.emit(number, body.decode("utf-8", "replace"))
                 continue
+            # Of a future that nobody else has: the task that awaits it, if it still does.
+            direct = wakes and type(future) is asyncio.Future
+            waiting = future._callbacks if direct else None  # noqa: SLF001 (nothing public tells)
+            if waiting:
+                wake, context = waiting[0]
+                future.remove_done_callback(wake)
             try:
                 if status == _status.OK and kind in _PLAIN_KINDS:
                     future.set_result(body)
@@ -214,6 +234,8 @@ class Reactor:
                 if not future.done():
                     # The traceback would tie the future and its exception into a cycle.
                     future.set_exception(error.with_traceback(None))
+            if waiting:
+                context.run(wake, future)
 
     def _wake(self) -> None:
         """On the library's thread: has the loop drain the queue."""

@@ -5,7 +5,7 @@
 // not come at once). Only a completed call resets it: a server that accepts connections and then
 // drops them is not well.
 //
-// Threads: the I/O thread's.
+// Threads: whoever has the loop's turn.
 #pragma once
 
 #include <algorithm>

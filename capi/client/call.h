@@ -2,7 +2,7 @@
 //
 // One call: the request, where it stands, and in the end the reply.
 //
-// Threads: whoever makes it owns it until GcsClient::submit(); then the I/O thread; then, as an
+// Threads: whoever makes it owns it until GcsClient::submit(); then the loop's turn; then, as an
 // Event, the sink.
 #pragma once
 
@@ -64,7 +64,7 @@ class Call final : public Event, public transport::UnaryCall {
   Retry retry = Retry::kSafe;
   const Method* known = nullptr;  // nullptr: a path that has no number
 
-  // Where it stands; the I/O thread's.
+  // Where it stands; the turn's.
   enum class Place : std::uint8_t { kNew, kWaiting, kInFlight, kEnded };
   Place place = Place::kNew;
   std::uint8_t may_have_run = 0;  // sendings that ended without an answer and may have run

@@ -5,7 +5,7 @@
 // Ids come from one counter, so that their low bits spread them perfectly: a bucket array of chains
 // that run through the calls themselves, which allocates only to grow.
 //
-// Threads: the I/O thread's.
+// Threads: whoever has the loop's turn.
 #pragma once
 
 #include <cstddef>

@@ -2,7 +2,7 @@
 //
 // What others may ask of a client: its state, its cluster, its counters.
 //
-// Threads: written by the I/O thread alone, read by any. The cluster's id is locked; the rest is
+// Threads: written in the loop's turn alone, read by any. The cluster's id is locked; the rest is
 // atomic, each value by itself, so that the counters of one snapshot need not add up.
 #pragma once
 

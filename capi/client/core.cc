@@ -7,6 +7,8 @@
 #include <new>
 #include <utility>
 
+#include "client/outbox.h"
+
 namespace gcs {
 namespace {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a client does on the I/O thread: it keeps the calls, the deadlines, and a connection to
+// What a client does in the loop's turn: it keeps the calls, the deadlines, and a connection to
 // start them on.
 //
 // Invariants:
@@ -16,7 +16,7 @@
 //
 // A pass is what one wake-up does: begin_pass(), any number of other functions, end_pass().
 //
-// Threads: the I/O thread's, but for the constructor.
+// Threads: whoever has the loop's turn, but for the constructor.
 #pragma once
 
 #include <memory>

@@ -5,7 +5,7 @@
 // ~/.ray/auth_token; none if RAY_AUTH_MODE is "disabled". The token never leaves this class but as
 // metadata of a call.
 //
-// Threads: one at a time; load() on the thread that makes the client, then the I/O thread's.
+// Threads: one at a time; load() on the thread that makes the client, then in the loop's turn.
 #pragma once
 
 #include <optional>

@@ -6,7 +6,7 @@
 // Invariant: heap_[call->heap_index - 1] == call for every call inside; heap_index is 0 outside.
 // Room for a call is reserved before it is accepted, so that insert() cannot fail.
 //
-// Threads: the I/O thread's.
+// Threads: whoever has the loop's turn.
 #pragma once
 
 #include <cstddef>

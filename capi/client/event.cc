@@ -14,17 +14,4 @@ void Event::set_text(std::string message, std::string address) noexcept {
   }
 }
 
-void deliver(EventList events) noexcept {
-  while (!events.empty()) {
-    const SinkReference sink = std::move(events.front()->sink);
-    EventList run;
-    run.push_back(events.pop_front());
-    while (!events.empty() && events.front()->sink.get() == sink.get()) {
-      events.front()->sink = SinkReference();
-      run.push_back(events.pop_front());
-    }
-    if (sink) sink->deliver(std::move(run));
-  }
-}
-
 }  // namespace gcs

@@ -46,8 +46,9 @@ class CompletionSink {
   CompletionSink(const CompletionSink&) = delete;
   CompletionSink& operator=(const CompletionSink&) = delete;
 
-  // Called with no lock held, on the I/O thread except where a call is refused at once. The events
-  // hold no reference to this sink any more; the caller holds one until deliver() has returned.
+  // Called with no lock held, on the I/O thread outside of the loop's turn, except where a call is
+  // refused at once. The events hold no reference to this sink any more; the caller holds one until
+  // deliver() has returned.
   // Throws nothing, but is not noexcept: a callback may end its thread (pthread_exit), and that
   // unwinding must be able to pass.
   virtual void deliver(EventList events) = 0;
@@ -193,8 +194,5 @@ class EventList {
   Event* last_ = nullptr;
   std::size_t size_ = 0;
 };
-
-// Hands each event to its sink, runs of the same sink together.
-void deliver(EventList events) noexcept;
 
 }  // namespace gcs

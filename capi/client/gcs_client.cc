@@ -1,16 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/gcs_client.h"
 
-#include <algorithm>
+#include <pthread.h>
+
 #include <chrono>
 #include <utility>
 
 #include "client/core.h"
 #include "client/credentials.h"
 #include "client/discovery.h"
+#include "client/outbox.h"
 
 namespace gcs {
 namespace {
+
+// So many calls are sent sooner than a thread wakes up; more are better sent by another one, while
+// this one goes on.
+constexpr std::size_t kFewCalls = 16;
+
+// A thread of the application that sends for us must not be cancelled inside of it: nothing there
+// can unwind.
+class CancellationDisabled {
+ public:
+  CancellationDisabled() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  CancellationDisabled(const CancellationDisabled&) = delete;
+  CancellationDisabled& operator=(const CancellationDisabled&) = delete;
+  ~CancellationDisabled() {
+    int ignored = 0;
+    pthread_setcancelstate(before_, &ignored);
+  }
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
 
 constexpr std::size_t kClusterIdDigits = 56;
 
@@ -29,6 +51,33 @@ Refusal invalid(std::string message) {
 }
 
 }  // namespace
+
+class GcsClient::Epilogue final : public CompletionSink {
+ public:
+  static std::unique_ptr<Event> make_event() {
+    auto event = std::make_unique<Event>(EventKind::kClientClosed);
+    CompletionSink* const sink = std::make_unique<Epilogue>().release();
+    event->sink = SinkReference(sink);
+    sink->release();
+    return event;
+  }
+  static void deliver_for(std::shared_ptr<GcsClient> client,
+                          std::unique_ptr<Event> event) noexcept {
+    static_cast<Epilogue&>(*event->sink.get()).client_ = std::move(client);
+    EventList one;
+    one.push_back(std::move(event));
+    gcs::deliver(std::move(one));
+  }
+
+  void deliver(EventList) override {
+    if (const auto client = std::move(client_)) client->last_event_delivered();
+  }
+
+ private:
+  void dispose() noexcept override { std::unique_ptr<Epilogue>(this).reset(); }
+
+  std::shared_ptr<GcsClient> client_;
+};
 
 const char* state_name(State state) noexcept {
   switch (state) {
@@ -70,6 +119,7 @@ std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_
   client->core_ = std::make_unique<Core>(client->runtime_->loop(), client->runtime_->connector(),
                                          client->options_, client->address_, std::move(credentials),
                                          client->status_, event_id);
+  client->epilogue_ = Epilogue::make_event();
   // Before others know of it: they may close it at once.
   client->alive_ = client;
   try {
@@ -92,8 +142,9 @@ GcsClient::~GcsClient() = default;
 
 void GcsClient::submit(EventList calls) noexcept {
   std::unique_lock lock(mutex_);
+  const bool few = calls.size() <= kFewCalls;
   inbox_.calls.splice_back(std::move(calls));
-  schedule(std::move(lock));
+  schedule(std::move(lock), few);
 }
 
 void GcsClient::cancel(std::uint64_t id) {
@@ -110,7 +161,7 @@ void GcsClient::cancel_calls_of(SinkReference sink) {
 
 void GcsClient::close() noexcept {
   std::unique_lock lock(mutex_);
-  if (inbox_.close || closed_) return;
+  if (inbox_.close || ended_) return;
   inbox_.close = true;
   schedule(std::move(lock));
 }
@@ -125,34 +176,48 @@ bool GcsClient::wait_closed(std::int64_t timeout) noexcept {
   return was_closed_.wait_for(lock, std::chrono::nanoseconds(timeout), is_closed);
 }
 
-void GcsClient::schedule(std::unique_lock<std::mutex> lock) noexcept {
+void GcsClient::schedule(std::unique_lock<std::mutex> lock, bool here) noexcept {
   if (std::exchange(scheduled_, true)) return;
   if (!alive_) alive_ = shared_from_this();
   lock.unlock();
-  runtime_->loop().post(*this);
+  if (here && runtime_->outbox() != nullptr) {
+    run_here();
+  } else {
+    runtime_->loop().post(*this);
+  }
+}
+
+void GcsClient::run_here() noexcept {
+  // run() may drop the last reference.
+  const std::shared_ptr<GcsClient> self = shared_from_this();
+  transport::EventLoop& loop = runtime_->loop();
+  Outbox& outbox = *runtime_->outbox();
+  const CancellationDisabled disabled;
+  if (!loop.try_enter()) {
+    loop.post(*this);
+    return;
+  }
+  {
+    const Outbox::Scope scope(outbox);
+    run();
+  }
+  loop.leave();
+  // What ended here is delivered by the I/O thread.
+  if (!outbox.empty()) schedule(std::unique_lock(mutex_));
 }
 
 void GcsClient::run() noexcept {
   // Outlives everything below: it may be the last reference.
   std::shared_ptr<GcsClient> self;
   Inbox inbox;
-  bool was_open = false;
   {
     const std::lock_guard lock(mutex_);
     std::swap(inbox, inbox_);
     scheduled_ = false;
-    was_open = !closed_;
-    if (!was_open) self = std::move(alive_);
-    inbox.close = inbox.close && was_open;
+    if (ended_) self = std::move(alive_);
   }
-  if (!was_open) {
-    EventList refused;
-    while (auto event = inbox.calls.pop_front()) {
-      event->fail(Status::kClosed, kFlagLocal, "the client of " + address_text_ + " was closed",
-                  address_text_);
-      refused.push_back(std::move(event));
-    }
-    deliver(std::move(refused));
+  if (core_ == nullptr) {
+    refuse_all(std::move(inbox.calls));
     return;
   }
   core_->begin_pass();
@@ -170,9 +235,25 @@ void GcsClient::run() noexcept {
   core_->end_pass();
   if (!inbox.close) return;
   core_.reset();
+  Epilogue::deliver_for(shared_from_this(), std::move(epilogue_));
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  if (!scheduled_) self = std::move(alive_);
+}
+
+void GcsClient::refuse_all(EventList calls) noexcept {
+  EventList refused;
+  while (auto event = calls.pop_front()) {
+    event->fail(Status::kClosed, kFlagLocal, "the client of " + address_text_ + " was closed",
+                address_text_);
+    refused.push_back(std::move(event));
+  }
+  deliver(std::move(refused));
+}
+
+void GcsClient::last_event_delivered() noexcept {
   const std::lock_guard lock(mutex_);
   closed_ = true;
-  if (!scheduled_) self = std::move(alive_);
   was_closed_.notify_all();
 }
 

@@ -4,10 +4,12 @@
 //
 // Threads: every function here may be called from any thread. Submissions, cancels and the close
 // land in an inbox under one lock, and the I/O thread takes all of it at once: one wake-up for a
-// burst. Everything else is the I/O thread's (Core). No lock is held while an event is delivered.
+// burst. A few calls, while the loop rests, do not wake it: the thread that submits them takes the
+// loop's turn and sends them itself. Everything else belongs to that turn (Core). No lock is held
+// while an event is delivered, which the I/O thread alone does.
 //
-// Life: the client keeps itself alive until close() has been carried out on the I/O thread, so that
-// dropping the last reference outside never destroys what that thread is using. The terminal event
+// Life: the client keeps itself alive until close() has been carried out in the loop's turn, so
+// that dropping the last reference outside never destroys what is in use there. The terminal event
 // follows when every call has ended.
 #pragma once
 
@@ -79,9 +81,16 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
     bool close = false;
   };
 
+  // Delivered behind the client's last event, and says that it was.
+  class Epilogue;
+
   void run() noexcept override;
-  // Wakes the I/O thread unless it is already on its way. The lock is the inbox's, and is released.
-  void schedule(std::unique_lock<std::mutex> lock) noexcept;
+  // Has the inbox looked at, unless that is under way already. The lock is the inbox's, and is
+  // released. `here`: by this thread, if the loop rests.
+  void schedule(std::unique_lock<std::mutex> lock, bool here = false) noexcept;
+  void run_here() noexcept;
+  void refuse_all(EventList calls) noexcept;
+  void last_event_delivered() noexcept;
 
   const ClientOptions options_;
   const transport::Address address_;
@@ -94,10 +103,12 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   bool scheduled_ = false;
   std::shared_ptr<GcsClient>
       alive_;            // until the close was carried out, and as long as a run is scheduled
+  bool ended_ = false;   // the close was carried out
   bool closed_ = false;  // the terminal event was delivered
   std::condition_variable was_closed_;
+  std::unique_ptr<Event> epilogue_;
 
-  std::unique_ptr<Core> core_;  // the I/O thread's
+  std::unique_ptr<Core> core_;  // the turn's
 };
 
 }  // namespace gcs

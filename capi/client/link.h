@@ -7,7 +7,7 @@
 // identity), and exactly once that it has ended, after every call on it has ended. It may destroy
 // the link inside any function of the Owner.
 //
-// Threads: the I/O thread's.
+// Threads: whoever has the loop's turn.
 #pragma once
 
 #include <memory>

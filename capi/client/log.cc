@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "client/outbox.h"
 #include "client/process.h"
 
 namespace gcs::log {
@@ -39,24 +40,22 @@ void write(Level level, std::string text) noexcept {
     event->number = static_cast<std::int64_t>(level);
     event->set_text(std::move(text), {});
     State& state = per_process<State>();
-    SinkReference sink;
     {
       const std::lock_guard lock(state.mutex);
       if (state.sink) {
-        sink = state.sink;
+        event->sink = state.sink;
         event->target_function = state.function;
         event->target_user = state.user;
       } else {
         if (state.kept.size() >= kKept) state.kept.pop_front();
         state.kept.push_back(std::move(event));
         any_kept.store(true, std::memory_order_relaxed);
+        return;
       }
     }
-    if (sink) {
-      EventList one;
-      one.push_back(std::move(event));
-      sink->deliver(std::move(one));
-    }
+    EventList one;
+    one.push_back(std::move(event));
+    deliver(std::move(one));
   } catch (const std::exception&) {
   }
 }
@@ -78,11 +77,12 @@ void set_target(SinkReference sink, void (*function)(), void* user) noexcept {
     }
     EventList marked;
     while (auto event = kept.pop_front()) {
+      event->sink = sink;
       event->target_function = function;
       event->target_user = user;
       marked.push_back(std::move(event));
     }
-    if (!marked.empty()) sink->deliver(std::move(marked));
+    deliver(std::move(marked));
   } catch (const std::exception&) {
   }
 }

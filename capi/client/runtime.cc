@@ -5,7 +5,7 @@
 #include "client/runtime.h"
 
 #include <pthread.h>
-#include <signal.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -18,6 +18,7 @@
 #include "client/gcs_client.h"
 #include "client/process.h"
 #include "transport/asio_event_loop.h"
+#include "transport/signals_blocked.h"
 #include "transport/socket_connector.h"
 
 namespace gcs {
@@ -30,43 +31,104 @@ struct Process {
   std::condition_variable thread_ended;
   std::weak_ptr<Runtime> current;
   unsigned threads = 0;
+  bool exiting = false;
   bool parks_at_exit = false;
   std::vector<std::weak_ptr<GcsClient>> clients;
 };
 
 struct Machinery {
+  Outbox outbox;
   transport::AsioEventLoop loop;
   transport::SocketConnector connector{loop};
 };
 
-// Blocks every signal for as long as it lives: a thread inherits the mask of the one that starts
-// it.
-class SignalsBlocked {
+void start_io_thread(std::unique_ptr<Machinery>& machinery, Process& process);
+
+// Sees to what the thread leaves behind: nothing when it was stopped; all of it when a callback has
+// ended it.
+class Succession {
  public:
-  SignalsBlocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  Succession(std::unique_ptr<Machinery> machinery, Process& process) noexcept
+      : machinery_(std::move(machinery)), process_(process) {}
+  Succession(const Succession&) = delete;
+  Succession& operator=(const Succession&) = delete;
+  ~Succession() {
+    if (machinery_ == nullptr) return;
+    bool exiting = false;
+    {
+      const std::lock_guard lock(process_.mutex);
+      exiting = process_.exiting;
+      if (exiting) end(lock);
+    }
+    if (exiting) {
+      // Others may be using it, and the process ends anyway.
+      static_cast<void>(machinery_.release());
+    } else {
+      while (machinery_ != nullptr) try_to_start();
+    }
   }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+  Machinery& machinery() noexcept { return *machinery_; }
+  void stopped() {
+    machinery_.reset();
+    end(std::lock_guard(process_.mutex));
+  }
 
  private:
-  sigset_t before_;
+  void try_to_start() noexcept {
+    try {
+      start_io_thread(machinery_, process_);
+    } catch (const std::exception&) {
+      // No memory or no thread for now; calls wait for it, and so does this one, which is ending.
+      const timespec pause{0, 10'000'000};
+      nanosleep(&pause, nullptr);
+    }
+  }
+  void end(const std::lock_guard<std::mutex>&) noexcept {
+    --process_.threads;
+    process_.thread_ended.notify_all();
+  }
+
+  std::unique_ptr<Machinery> machinery_;
+  Process& process_;
 };
 
 void run_io_thread(std::unique_ptr<Machinery> machinery, Process& process) {
   is_library_thread = true;
-  machinery->loop.run();
-  machinery.reset();
-  const std::lock_guard lock(process.mutex);
-  --process.threads;
-  process.thread_ended.notify_all();
+  pthread_setname_np(pthread_self(), "gcs_io");
+  // A cancellation could only hit where nothing can unwind.
+  int before = 0;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+  Succession succession(std::move(machinery), process);
+  {
+    transport::AsioEventLoop& loop = succession.machinery().loop;
+    Outbox& outbox = succession.machinery().outbox;
+    const Outbox::Scope scope(outbox);
+    do {
+      outbox.hand_over();
+    } while (loop.run_one());
+  }
+  succession.stopped();
+}
+
+// Throws std::system_error or std::bad_alloc, and then has not taken the machinery.
+void start_io_thread(std::unique_ptr<Machinery>& machinery, Process& process) {
+  const transport::SignalsBlocked blocked;
+  std::thread([running = machinery.get(), &process] {
+    run_io_thread(std::unique_ptr<Machinery>(running), process);
+  }).detach();
+  static_cast<void>(machinery.release());
 }
 
 void park_at_exit() {
   constexpr std::int64_t kPatience = 1'000'000'000;
+  try {
+    Process& process = per_process<Process>();
+    const std::lock_guard lock(process.mutex);
+    process.exiting = true;
+  } catch (const std::exception&) {
+    return;
+  }
   Runtime::shutdown(kPatience);
 }
 
@@ -84,6 +146,7 @@ class ThreadRuntime final : public Runtime {
 
   transport::EventLoop& loop() noexcept override { return machinery_->loop; }
   transport::Connector& connector() noexcept override { return machinery_->connector; }
+  Outbox* outbox() noexcept override { return &machinery_->outbox; }
 
  private:
   // The thread's; it lives at least until stop().
@@ -131,12 +194,7 @@ std::shared_ptr<Runtime> Runtime::acquire() {
   auto machinery = std::make_unique<Machinery>();
   Machinery& started = *machinery;
   if (!process.parks_at_exit) process.parks_at_exit = std::atexit(park_at_exit) == 0;
-  {
-    const SignalsBlocked blocked;
-    std::thread([machinery = std::move(machinery), &process]() mutable {
-      run_io_thread(std::move(machinery), process);
-    }).detach();
-  }
+  start_io_thread(machinery, process);
   runtime->started(started);
   ++process.threads;
   process.current = runtime;
@@ -172,6 +230,24 @@ void Runtime::add_client(const std::shared_ptr<GcsClient>& client) {
   const std::lock_guard lock(process.mutex);
   std::erase_if(process.clients, [](const auto& known) { return known.expired(); });
   process.clients.push_back(client);
+}
+
+void RestOfRun::give_back() noexcept {
+  EventList marked;
+  while (auto event = events.pop_front()) {
+    event->sink = sink_;
+    marked.push_back(std::move(event));
+  }
+  if (Outbox* outbox = Outbox::current()) {
+    outbox->put_back(std::move(marked));
+    return;
+  }
+  try {
+    Runtime::acquire()->deliver_later(marked);
+  } catch (const std::exception&) {
+    // No I/O thread can be had: what they hold is given up with the process.
+    while (auto event = marked.pop_front()) static_cast<void>(event.release());
+  }
 }
 
 void Runtime::deliver_later(EventList& events) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The process's one I/O thread. The first client starts it, and it ends when the last reference to
-// it is gone; the next client starts another. It blocks all signals. At exit the process waits for
-// it, bounded in time; nothing is ever destroyed statically.
+// it is gone; the next client starts another. It blocks all signals. A callback may end it
+// (pthread_exit): another thread takes its place then. At exit the process waits for it, bounded in
+// time; nothing is ever destroyed statically.
 //
 // In the child of a fork the inherited runtime is left alone for ever, and acquire() makes a new
 // one.
@@ -12,6 +13,7 @@
 #include <memory>
 
 #include "client/event.h"
+#include "client/outbox.h"
 #include "transport/connection.h"
 #include "transport/event_loop.h"
 
@@ -38,10 +40,31 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
   virtual transport::EventLoop& loop() noexcept = 0;
   virtual transport::Connector& connector() noexcept = 0;
+  // Of the I/O thread; nullptr where none hands over: then events are delivered where they arise.
+  virtual Outbox* outbox() noexcept { return nullptr; }
 
   // Hands events to their sinks on the I/O thread. Any thread. Throws std::bad_alloc, and then has
   // not taken them.
   void deliver_later(EventList& events);
+};
+
+// What a sink has not taken of a run when the application's code ends the thread inside of it: goes
+// back to the sink by way of the I/O thread that there is then.
+class RestOfRun {
+ public:
+  RestOfRun(EventList run, CompletionSink& sink) noexcept : events(std::move(run)), sink_(&sink) {}
+  RestOfRun(const RestOfRun&) = delete;
+  RestOfRun& operator=(const RestOfRun&) = delete;
+  ~RestOfRun() {
+    if (!events.empty()) give_back();
+  }
+
+  EventList events;
+
+ private:
+  void give_back() noexcept;
+
+  const SinkReference sink_;
 };
 
 }  // namespace gcs

@@ -3,7 +3,7 @@
 // The calls that wait for a connection or for room on it, first come first served. A call in the
 // middle leaves without a search when it is cancelled or expires. Owns nothing.
 //
-// Threads: the I/O thread's.
+// Threads: whoever has the loop's turn.
 #pragma once
 
 #include "client/call.h"

@@ -11,23 +11,6 @@
 #include "shim/objects.h"
 
 namespace gcs::shim {
-namespace {
-
-// Gives up what a callback that ends its thread leaves undelivered.
-struct Rest {
-  EventList events;
-  ~Rest() {
-    if (events.empty()) return;
-    try {
-      call_back_later(events);
-    } catch (const std::exception&) {
-      // No I/O thread can be had: the process is ending.
-    }
-  }
-};
-
-}  // namespace
-
 // A destructor that did something would run at exit, under the feet of the I/O thread.
 static_assert(std::is_trivially_destructible_v<CallbackSink>);
 static_assert(std::is_trivially_destructible_v<DeferredCallbackSink>);
@@ -38,7 +21,7 @@ CallbackSink& CallbackSink::instance() noexcept {
 }
 
 void CallbackSink::deliver(EventList events) {
-  Rest rest{std::move(events)};
+  RestOfRun rest(std::move(events), *this);
   while (auto event = rest.events.pop_front()) {
     const auto function = reinterpret_cast<gcs_completion_fn>(event->target_function);
     void* const user = event->target_user;

@@ -1,20 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shim/lent_body.h"
 
+#include <type_traits>
 #include <utility>
 
+#include "client/outbox.h"
+#include "client/runtime.h"
 #include "shim/callback.h"
 
 namespace gcs::shim {
 namespace {
 
+// Where lent bodies go that no queue waits for.
+class ReleaseSink final : public CompletionSink {
+ public:
+  static ReleaseSink& instance() noexcept {
+    static ReleaseSink sink;
+    return sink;
+  }
+  void deliver(EventList events) override { discard(std::move(events)); }
+
+ private:
+  void dispose() noexcept override {}
+};
+static_assert(std::is_trivially_destructible_v<ReleaseSink>);
+
 void bytes_are_free(void* user, const std::uint8_t*, std::size_t) noexcept {
   std::unique_ptr<LentBody> lent(static_cast<LentBody*>(user));
-  const SinkReference sink = std::move(lent->sink);
-  if (!sink || !lent->armed()) return;
+  if (!lent->armed()) return;
+  if (!lent->sink) lent->sink = SinkReference(&ReleaseSink::instance());
   EventList one;
   one.push_back(std::move(lent));
-  sink->deliver(std::move(one));
+  deliver(std::move(one));
 }
 
 }  // namespace
@@ -48,7 +65,8 @@ void run_releases(CompletionQueue& queue, EventList due) {
 }
 
 void discard(EventList events) {
-  while (const auto event = events.pop_front()) {
+  RestOfRun rest(std::move(events), ReleaseSink::instance());
+  while (const auto event = rest.events.pop_front()) {
     if (event->kind == EventKind::kRelease) static_cast<LentBody&>(*event).run();
   }
 }

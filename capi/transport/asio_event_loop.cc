@@ -20,17 +20,21 @@ TimePoint monotonic_now() noexcept {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+// This thread has a loop's turn.
+thread_local bool has_turn = false;
+
 // Shared with the waits in flight, whose handlers run even after the timer was destroyed.
 struct TimerState : std::enable_shared_from_this<TimerState> {
-  TimerState(asio::io_context& context, Task& on_expiry) : timer(context), task(&on_expiry) {}
+  TimerState(AsioEventLoop& event_loop, Task& on_expiry)
+      : loop(event_loop), timer(event_loop.context()), task(&on_expiry) {}
 
   void arm() {
     const std::uint64_t mine = ++generation;
     armed = kNever;
     timer.expires_at(std::chrono::steady_clock::time_point(std::chrono::nanoseconds(when)));
-    timer.async_wait([self = shared_from_this(), mine](const asio::error_code&) {
+    timer.async_wait(loop.in_turn([self = shared_from_this(), mine](const asio::error_code&) {
       if (self->generation == mine) self->expired();
-    });
+    }));
     armed = when;
   }
 
@@ -48,6 +52,7 @@ struct TimerState : std::enable_shared_from_this<TimerState> {
     task->run();
   }
 
+  AsioEventLoop& loop;
   AsioTimerBase timer;
   Task* task;
   TimePoint when = kNever;
@@ -57,8 +62,8 @@ struct TimerState : std::enable_shared_from_this<TimerState> {
 
 class AsioTimer final : public Timer {
  public:
-  AsioTimer(asio::io_context& context, Task& on_expiry)
-      : state_(std::make_shared<TimerState>(context, on_expiry)) {}
+  AsioTimer(AsioEventLoop& loop, Task& on_expiry)
+      : state_(std::make_shared<TimerState>(loop, on_expiry)) {}
   ~AsioTimer() override {
     state_->task = nullptr;
     ++state_->generation;
@@ -105,30 +110,48 @@ struct AsioEventLoop::WakeAllocator {
 struct AsioEventLoop::Wake {
   using allocator_type = WakeAllocator<void>;
   allocator_type get_allocator() const noexcept { return allocator_type(&loop->wake_slot_); }
-  void operator()() const noexcept { loop->run_posted(); }
+  void operator()() const noexcept {
+    const Turn turn(*loop);
+    loop->run_posted();
+  }
 
   AsioEventLoop* loop;
 };
 
 AsioEventLoop::AsioEventLoop()
-    : work_(asio::make_work_guard(context_)), gate_(std::make_shared<Gate>(context_)) {}
+    : work_(asio::make_work_guard(context_)), gate_(std::make_shared<Gate>(*this)) {}
 
 AsioEventLoop::~AsioEventLoop() {
   gate_->close();
 }
 
-void AsioEventLoop::run() {
-  for (;;) {
-    try {
-      context_.run();
-      context_.restart();
-      return;
-    } catch (const abi::__forced_unwind&) {
-      throw;
-    } catch (...) {
-      // Out of memory inside Asio: the handler that it hit is gone, and everything else goes on.
-    }
+bool AsioEventLoop::run_one() {
+  try {
+    if (context_.run_one() != 0) return true;
+    context_.restart();
+    return false;
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    // Out of memory inside Asio: the handler that it hit is gone, and everything else goes on.
+    return true;
   }
+}
+
+void AsioEventLoop::enter() noexcept {
+  turn_.lock();
+  has_turn = true;
+}
+
+bool AsioEventLoop::try_enter() noexcept {
+  if (has_turn || !turn_.try_lock()) return false;
+  has_turn = true;
+  return true;
+}
+
+void AsioEventLoop::leave() noexcept {
+  has_turn = false;
+  turn_.unlock();
 }
 
 void AsioEventLoop::stop() noexcept {
@@ -167,7 +190,7 @@ void AsioEventLoop::run_posted() noexcept {
 }
 
 std::unique_ptr<Timer> AsioEventLoop::make_timer(Task& on_expiry) {
-  return std::make_unique<AsioTimer>(context_, on_expiry);
+  return std::make_unique<AsioTimer>(*this, on_expiry);
 }
 
 }  // namespace gcs::transport

@@ -4,9 +4,11 @@
 // to be called from another thread. The real one is AsioEventLoop; tests and fuzzing put a virtual
 // clock in its place.
 //
-// Threads: post() may be called from any thread; everything else belongs to the loop's own thread.
-// Tasks and timer handlers run one at a time on that thread, never inside the call that asked for
-// them.
+// Threads: "the loop's thread" is whoever has the loop's turn: the thread that runs it, while a
+// task or a handler is under way, or another one between try_enter() and leave(). post(),
+// make_timer() and try_enter() may be called from any thread, the rest on the loop's. Tasks and
+// timer handlers run one at a time on the thread that runs the loop, never inside the call that
+// asked for them.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +49,11 @@ class EventLoop {
   virtual TimePoint now() const noexcept = 0;
   virtual void post(Task& task) noexcept = 0;
   virtual std::unique_ptr<Timer> make_timer(Task& on_expiry) = 0;
+  // Takes the loop's turn on a thread that is not the loop's, so that a little work needs no
+  // hand-over. False, at once, while someone has it, and on a loop that does not lend it. True is
+  // followed by leave(), soon: nothing else of the loop runs meanwhile.
+  virtual bool try_enter() noexcept { return false; }
+  virtual void leave() noexcept {}
 };
 
 }  // namespace gcs::transport

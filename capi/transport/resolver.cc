@@ -6,8 +6,6 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <pthread.h>
-#include <signal.h>
 
 #include <cstring>
 #include <system_error>
@@ -15,26 +13,11 @@
 #include <utility>
 
 #include "transport/address.h"
+#include "transport/signals_blocked.h"
 #include "transport/system_error.h"
 
 namespace gcs::transport {
 namespace {
-
-// A thread inherits the signal mask of the one that starts it.
-class SignalsBlocked {
- public:
-  SignalsBlocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 std::string lookup_error_text(int code, int error_number) {
   if (code == EAI_SYSTEM) return "the look-up failed: " + system_error_text(error_number);

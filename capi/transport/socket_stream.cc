@@ -63,9 +63,9 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   void open(ByteStream::Handler& handler) {
     handler_ = &handler;
     deadline_ = loop_.now() + connect_timeout_;
-    asio::post(loop_.context(), [self = shared_from_this()] {
+    asio::post(loop_.context(), loop_.in_turn([self = shared_from_this()] {
       if (self->handler_ != nullptr) self->begin();
-    });
+    }));
   }
 
   void abandon() noexcept {
@@ -167,12 +167,13 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
       return errno;
     }
     const std::uint64_t mine = attempt_;
-    socket_.async_wait(AsioSocket::wait_write,
-                       [self = shared_from_this(), mine](const asio::error_code& failed) {
-                         if (self->handler_ != nullptr && self->attempt_ == mine) {
-                           self->attempt_ended(failed);
-                         }
-                       });
+    socket_.async_wait(
+        AsioSocket::wait_write,
+        loop_.in_turn([self = shared_from_this(), mine](const asio::error_code& failed) {
+          if (self->handler_ != nullptr && self->attempt_ == mine) {
+            self->attempt_ended(failed);
+          }
+        }));
     const std::size_t left = endpoints_.size() - next_;
     if (left > 0) {
       const std::int64_t remaining = std::max<std::int64_t>(deadline_ - loop_.now(), 0);
@@ -244,11 +245,11 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
 
   void read() noexcept {
     try {
-      socket_.async_read_some(
-          asio::buffer(buffer_.get(), kReadBuffer),
-          [self = shared_from_this()](const asio::error_code& error, std::size_t size) {
-            if (self->handler_ != nullptr) self->received(error, size);
-          });
+      socket_.async_read_some(asio::buffer(buffer_.get(), kReadBuffer),
+                              loop_.in_turn([self = shared_from_this()](
+                                                const asio::error_code& error, std::size_t size) {
+                                if (self->handler_ != nullptr) self->received(error, size);
+                              }));
     } catch (...) {
       fail(ConnectionError::Kind::kLost, "out of memory");
     }
@@ -278,10 +279,10 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   void wait_writable() noexcept {
     try {
       socket_.async_wait(AsioSocket::wait_write,
-                         [self = shared_from_this()](const asio::error_code& error) {
+                         loop_.in_turn([self = shared_from_this()](const asio::error_code& error) {
                            if (self->handler_ == nullptr || error) return;
                            if (!self->broken_) self->handler_->on_writable();
-                         });
+                         }));
     } catch (...) {
       break_connection(ENOMEM);
     }

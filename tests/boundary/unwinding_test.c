@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A thread of the application that ends inside the library unwinds through it: by pthread_exit() in
- * a release or wake function, or by cancellation while it waits. Nothing hangs, nothing is lost,
- * and the process goes on.
+ * A thread that ends inside the library unwinds through it: by pthread_exit() in a completion,
+ * release or wake function, or by cancellation while it waits. Nothing hangs, nothing is lost, and
+ * the process goes on; with another I/O thread, if it was that one.
  */
 #include "check.h"
 
@@ -121,6 +121,110 @@ static void a_wake_function_may_end_its_thread(void) {
   CHECK_EQUAL(gcs_queue_destroy(queues[1], SECONDS(20)), GCS_OK);
 }
 
+static void count_one(struct counter* counter) {
+  pthread_mutex_lock(&counter->mutex);
+  ++counter->count;
+  pthread_cond_broadcast(&counter->changed);
+  pthread_mutex_unlock(&counter->mutex);
+}
+
+static void count_and_exit(void* user, gcs_event* event) {
+  count_event(user, event);
+  pthread_exit(NULL);
+}
+
+static void a_completion_may_end_the_io_thread(void) {
+  enum { CALLS = 50 };
+  struct counter counter;
+  size_t i;
+  counter_init(&counter);
+  for (i = 0; i < CALLS; ++i) expired_call(client, count_and_exit, &counter);
+  wait_for_count(&counter, CALLS);
+  expired_call(client, count_event, &counter);
+  wait_for_count(&counter, CALLS + 1);
+}
+
+static void a_batch_loses_nothing_when_its_completions_end_the_io_thread(void) {
+  enum { CALLS = 50 };
+  struct counter counter;
+  const gcs_call_options options = with_timeout(0);
+  gcs_call_item items[CALLS];
+  const uint64_t first = gcs_reserve_ids(CALLS);
+  size_t i;
+  counter_init(&counter);
+  memset(items, 0, sizeof items);
+  for (i = 0; i < CALLS; ++i) {
+    items[i].struct_size = sizeof items[i];
+    items[i].client = client;
+    items[i].id = first + i;
+    items[i].method = 1;
+    items[i].options = &options;
+    items[i].fn = count_and_exit;
+    items[i].user = &counter;
+  }
+  CHECK_EQUAL(gcs_call_batch(items, CALLS), GCS_OK);
+  wait_for_count(&counter, CALLS);
+}
+
+static void release_and_exit(void* user, const void* data, size_t size) {
+  (void)data;
+  (void)size;
+  count_one(user);
+  pthread_exit(NULL);
+}
+
+static void a_release_function_may_end_the_io_thread(void) {
+  struct counter releases;
+  struct counter completions;
+  const gcs_call_options options = with_timeout(0);
+  gcs_body body = {"x", 1, release_and_exit, &releases};
+  size_t i;
+  counter_init(&releases);
+  counter_init(&completions);
+  for (i = 0; i < 20; ++i) {
+    CHECK_EQUAL(gcs_call(client, 1, &body, &options, NULL, count_event, &completions, NULL),
+                GCS_OK);
+  }
+  wait_for_count(&completions, 20);
+  wait_for_count(&releases, 20);
+}
+
+static void count_and_end_thread(void* user) {
+  count_one(user);
+  pthread_exit(NULL);
+}
+
+static void a_wake_function_may_end_the_io_thread(void) {
+  struct counter wakes;
+  gcs_queue_options options;
+  gcs_queue queue = 0;
+  size_t i;
+  counter_init(&wakes);
+  memset(&options, 0, sizeof options);
+  options.struct_size = sizeof options;
+  options.wake = count_and_end_thread;
+  options.wake_user = &wakes;
+  CHECK_EQUAL(gcs_queue_create(&options, &queue, NULL), GCS_OK);
+  for (i = 0; i < 20; ++i) {
+    expired_call(client, gcs_queue_push, as_user(queue));
+    gcs_event_free(next_event(queue));
+    wait_for_count(&wakes, i + 1);
+  }
+  CHECK_EQUAL(gcs_queue_destroy(queue, SECONDS(20)), GCS_OK);
+}
+
+static void the_last_event_of_a_client_may_end_the_io_thread(void) {
+  struct counter counter;
+  size_t i;
+  counter_init(&counter);
+  for (i = 0; i < 10; ++i) {
+    const gcs_client closing = new_client_with(count_and_exit, &counter);
+    CHECK_EQUAL(gcs_client_destroy(closing, SECONDS(20)), GCS_OK);
+    /* No callback after that. */
+    CHECK(count_now(&counter) >= i + 1);
+  }
+}
+
 #if defined(__SANITIZE_ADDRESS__)
 /* A cancelled thread leaves the marks of its frames on its stack, where AddressSanitizer itself
  * then trips over them; with this its marks are elsewhere. */
@@ -136,6 +240,11 @@ int main(void) {
   a_release_function_may_end_its_thread();
   a_thread_that_waits_may_be_cancelled();
   a_wake_function_may_end_its_thread();
+  a_completion_may_end_the_io_thread();
+  a_batch_loses_nothing_when_its_completions_end_the_io_thread();
+  a_release_function_may_end_the_io_thread();
+  a_wake_function_may_end_the_io_thread();
+  the_last_event_of_a_client_may_end_the_io_thread();
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
   CHECK_EQUAL(gcs_shutdown(SECONDS(20)), GCS_OK);
   return 0;

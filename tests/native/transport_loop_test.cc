@@ -199,6 +199,39 @@ TEST_F(LoopTest, ATimerMayBeSetAndDestroyedInItsOwnHandler) {
   EXPECT_EQ(fired, 3);
 }
 
+TEST_F(LoopTest, NothingOfTheLoopRunsWhileAnotherThreadHasItsTurn) {
+  std::atomic<int> ran{0};
+  Doing task{[&] { ++ran; }};
+  Doing late{[&] { ++ran; }};
+  const auto timer = loop.make_timer(late);
+  ASSERT_TRUE(loop.try_enter());
+  std::thread runner([&] { loop.context().run_for(400ms); });
+  loop.post(task);
+  timer->set(loop.now());
+  std::this_thread::sleep_for(100ms);
+  EXPECT_EQ(ran, 0);
+  loop.leave();
+  runner.join();
+  EXPECT_EQ(ran, 2);
+}
+
+TEST_F(LoopTest, TheTurnIsNeverWaitedForNorTakenTwice) {
+  bool inside = true;
+  bool elsewhere = true;
+  Doing task{[&] {
+    inside = loop.try_enter();
+    std::thread([&] { elsewhere = loop.try_enter(); }).join();
+    loop.stop();
+  }};
+  loop.post(task);
+  loop.run();
+  EXPECT_FALSE(inside);
+  EXPECT_FALSE(elsewhere);
+  ASSERT_TRUE(loop.try_enter());
+  EXPECT_FALSE(loop.try_enter());
+  loop.leave();
+}
+
 TEST(LoopEndTest, ALoopWithQueuedTasksAndArmedTimersCanBeDestroyed) {
   int ran = 0;
   Doing task{[&] { ++ran; }};

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,72 @@ async def test_a_full_queue_is_drained_in_turns(gcs: GcsClient, namespace: str) 
     ticking.cancel()
     assert values == [b"value"] * count
     assert ticks > 1
+
+
+def test_a_task_that_exits_takes_no_other_calls_result_with_it(server: GcsServer) -> None:
+    loop = asyncio.new_event_loop()
+
+    async def call(gcs: GcsClient, number: int) -> int:
+        assert await gcs.kv.get("key", namespace=NOWHERE) is None
+        if number == 5:
+            raise SystemExit(7)
+        return number
+
+    async def connect() -> GcsClient:
+        return await gcs_cffi.connect(server.address)
+
+    try:
+        gcs = loop.run_until_complete(connect())
+        calls = [loop.create_task(call(gcs, number)) for number in range(20)]
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(asyncio.wait(calls))
+        results = loop.run_until_complete(asyncio.gather(*calls, return_exceptions=True))
+        assert [result for result in results if isinstance(result, int)] == [
+            number for number in range(20) if number != 5
+        ]
+        assert isinstance(results[5], SystemExit)
+        loop.run_until_complete(gcs.close())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_a_woken_task_runs_as_itself(gcs: GcsClient, namespace: str, debug: bool) -> None:
+    asyncio.get_running_loop().set_debug(debug)
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable")
+
+    async def call(number: int) -> tuple[int, bool]:
+        variable.set(number)
+        task = asyncio.current_task()
+        await gcs.kv.get("key", namespace=namespace)
+        return variable.get(), asyncio.current_task() is task
+
+    seen = await asyncio.gather(*(call(number) for number in range(50)))
+    assert seen == [(number, True) for number in range(50)]
+
+
+async def test_calls_of_tasks_that_were_woken_together_leave_in_one_batch(
+    gcs: GcsClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    submit = _native.Queue.submit
+
+    def counting(queue: _native.Queue, batch: bytes) -> int:
+        batches.append(len(batch))
+        return submit(queue, batch)
+
+    async def twice() -> None:
+        await gcs.kv.get("key", namespace=namespace)
+        await gcs.kv.get("key", namespace=namespace)
+
+    await quiet_reactor()
+    monkeypatch.setattr(_native.Queue, "submit", counting)
+    tasks = [asyncio.ensure_future(twice()) for _ in range(100)]
+    while not batches:  # noqa: ASYNC110 (one iteration after the other)
+        await asyncio.sleep(0)
+    time.sleep(0.5)  # noqa: ASYNC251 (all replies arrive meanwhile)
+    await asyncio.gather(*tasks)
+    assert len(batches) == 2
 
 
 async def test_a_flush_that_fails_fails_every_call_in_it_and_no_other(
