@@ -56,7 +56,7 @@ class Plan:
     warm_up: float
 
 
-QUICK = Plan(rounds=5, seconds=0.5, warm_up=0.1)
+QUICK = Plan(rounds=7, seconds=0.6, warm_up=0.1)
 FULL = Plan(rounds=11, seconds=2.0, warm_up=0.25)
 
 

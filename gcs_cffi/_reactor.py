@@ -87,6 +87,7 @@ class Reactor:
 
     __slots__ = (
         "__weakref__",
+        "_cancels",
         "_context",
         "_descriptor",
         "_events",
@@ -105,6 +106,7 @@ class Reactor:
         self.batch: dict[int, bytes] = {}
         self.lent: list[bytes] = []
         self.scheduled = False
+        self._cancels = False  # a flush was scheduled for cancellations, and has not begun
         self._context = contextvars.Context()  # not one for all: two threads cannot be in the same
         self._descriptor: int | None = None
         self._events: Iterator[tuple[int, ...]] = iter(())
@@ -124,7 +126,7 @@ class Reactor:
 
     def flush(self) -> None:
         """Hands the batch over."""
-        self.scheduled = False
+        self.scheduled = self._cancels = False
         batch, self.batch = self.batch, {}
         if not batch:
             return
@@ -160,17 +162,20 @@ class Reactor:
         # At the interpreter's end coroutines are thrown away when half of it is gone.
         if self.pending.pop(call_id, None) is None or ending():
             return
-        # KeyboardInterrupt may have ended a flush before its first line; then tasks are cancelled.
-        self.scheduled = False
-        if self.batch.pop(call_id, None) is not None:
-            return  # it never reached the library
+        in_batch = self.batch.pop(call_id, None) is not None  # then it never reached the library
         loop = self.loop()
         if loop is None or loop.is_closed() or loop is not _running_loop():
             # A coroutine that is thrown away, which may happen anywhere.
-            _native.cancel(client, call_id)
+            if not in_batch:
+                _native.cancel(client, call_id)
             return
-        self.batch[-call_id] = pack_cancel(client, call_id)
-        self.schedule(loop)
+        if not in_batch:
+            self.batch[-call_id] = pack_cancel(client, call_id)
+        # Even if one is scheduled: KeyboardInterrupt may have ended that before its first line, and
+        # it is then that tasks are cancelled.
+        if not self._cancels:
+            self.schedule(loop)
+            self._cancels = True
 
     # ---- from the library
     # -----------------------------------------------------------------------------------

@@ -3,21 +3,16 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
+#include "client/environment.h"
 #include "client/small_file.h"
 
 namespace gcs {
 namespace {
 
 constexpr char kServiceAccountToken[] = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string() : std::string(value);
-}
 
 bool is_true(std::string value) {
   std::transform(value.begin(), value.end(), value.begin(),
@@ -46,37 +41,31 @@ Refusal Credentials::find(std::string* token) {
                              : "the token given was sent";
     return fits_in_a_header(*token) ? Refusal{} : unusable("given");
   }
-  if (environment("RAY_AUTH_MODE") == "disabled") {
+  if (disabled_) {
     looked_ = "RAY_AUTH_MODE is \"disabled\", so that none was sent";
     return {};
   }
-  const std::string from_environment = environment("RAY_AUTH_TOKEN");
-  *token = std::string(trimmed(from_environment));
+  *token = std::string(trimmed(in_environment_));
   if (!token->empty()) {
     looked_ = "the token in RAY_AUTH_TOKEN was sent";
     return fits_in_a_header(*token) ? Refusal{} : unusable("in RAY_AUTH_TOKEN");
   }
   looked_ = "RAY_AUTH_TOKEN is not set";
-  if (const std::string path = environment("RAY_AUTH_TOKEN_PATH"); !path.empty()) {
-    if (const int error = read_first_line(path, token); error != 0) {
-      looked_ += ", " + path + " (RAY_AUTH_TOKEN_PATH) cannot be read";
+  if (!named_file_.empty()) {
+    if (const int error = read_first_line(named_file_, token); error != 0) {
+      looked_ += ", " + named_file_ + " (RAY_AUTH_TOKEN_PATH) cannot be read";
       return {Status::kInvalidArgument, kFlagLocal | kFlagAuth,
-              "the token file " + path +
+              "the token file " + named_file_ +
                   ", which RAY_AUTH_TOKEN_PATH names, cannot be read: " + std::strerror(error)};
     }
-    looked_ += token->empty() ? ", " + path + " (RAY_AUTH_TOKEN_PATH) is empty"
-                              : ", the token in " + path + " (RAY_AUTH_TOKEN_PATH) was sent";
-    if (!fits_in_a_header(*token)) return unusable("in " + path);
+    looked_ += token->empty() ? ", " + named_file_ + " (RAY_AUTH_TOKEN_PATH) is empty"
+                              : ", the token in " + named_file_ + " (RAY_AUTH_TOKEN_PATH) was sent";
+    if (!fits_in_a_header(*token)) return unusable("in " + named_file_);
     if (!token->empty()) return {};
   } else {
     looked_ += ", RAY_AUTH_TOKEN_PATH is not set";
   }
-  std::string places[2];
-  if (is_true(environment("RAY_ENABLE_K8S_TOKEN_AUTH"))) places[0] = kServiceAccountToken;
-  if (const std::string home = environment("HOME"); !home.empty())
-    places[1] = home + "/.ray/auth_token";
-  for (const std::string& place : places) {
-    if (place.empty()) continue;
+  for (const std::string& place : usual_files_) {
     const int error = read_first_line(place, token);
     if (error == 0 && !token->empty()) {
       looked_ += ", the token in " + place + " was sent";
@@ -91,6 +80,16 @@ Refusal Credentials::find(std::string* token) {
 }
 
 Refusal Credentials::load() {
+  disabled_ = environment("RAY_AUTH_MODE") == "disabled";
+  in_environment_ = environment("RAY_AUTH_TOKEN");
+  named_file_ = environment("RAY_AUTH_TOKEN_PATH");
+  usual_files_.clear();
+  if (is_true(environment("RAY_ENABLE_K8S_TOKEN_AUTH"))) {
+    usual_files_.emplace_back(kServiceAccountToken);
+  }
+  if (const std::string home = environment("HOME"); !home.empty()) {
+    usual_files_.push_back(home + "/.ray/auth_token");
+  }
   return find(&token_);
 }
 

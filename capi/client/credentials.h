@@ -10,6 +10,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "client/status.h"
 
@@ -20,11 +21,11 @@ class Credentials {
   // A token given by the application is taken as it is, and never looked for; empty: none is sent.
   explicit Credentials(std::optional<std::string> given) : given_(std::move(given)) {}
 
-  // Looks for the token. Refuses a RAY_AUTH_TOKEN_PATH that cannot be read, and a token that no
-  // header can carry.
+  // Reads the environment, and looks for the token. Refuses a RAY_AUTH_TOKEN_PATH that cannot be
+  // read, and a token that no header can carry.
   Refusal load();
-  // Looks again; true if the token is another one now. A place that has become unreadable changes
-  // nothing.
+  // Looks again, where load() did; true if the token is another one now. A place that has become
+  // unreadable changes nothing.
   bool reload();
 
   const std::string& token() const noexcept { return token_; }
@@ -33,7 +34,12 @@ class Credentials {
 
  private:
   Refusal find(std::string* token);
+
   std::optional<std::string> given_;
+  bool disabled_ = false;
+  std::string in_environment_;
+  std::string named_file_;
+  std::vector<std::string> usual_files_;
   std::string token_;
   std::string looked_;
 };

@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/discovery.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
+#include "client/environment.h"
 #include "client/small_file.h"
 
 namespace gcs {
 namespace {
 
 constexpr std::string_view kAuto = "auto";
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string() : std::string(value);
-}
 
 std::string cluster_file() {
   std::string folder = environment("RAY_TMPDIR");

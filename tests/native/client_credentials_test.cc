@@ -194,6 +194,14 @@ TEST_F(CredentialsTest, AReloadFindsATokenThatAppears) {
   EXPECT_EQ(credentials.token(), "new");
 }
 
+TEST_F(CredentialsTest, AReloadDoesNotReadTheEnvironmentWhichAnotherThreadMayBeChanging) {
+  Credentials credentials(std::nullopt);
+  ASSERT_FALSE(credentials.load());
+  environment.set("RAY_AUTH_TOKEN", "from-variable");
+  EXPECT_FALSE(credentials.reload());
+  EXPECT_EQ(credentials.token(), "");
+}
+
 TEST_F(CredentialsTest, AGivenTokenIsNotLookedForAgain) {
   Credentials credentials("given-by-hand");
   ASSERT_FALSE(credentials.load());

@@ -182,5 +182,8 @@ def build_sanitized(kind: str) -> None:
         setup: list[str | Path] = [VENV / "bin" / "meson", "setup", folder, ROOT, "-Dtests=true"]
         setup += ["-Dbuildtype=debugoptimized", "-Doptimization=1", "-Db_ndebug=false"]
         setup += [f"-Db_sanitize={SANITIZERS[kind]}", "-Db_lundef=false"]
+        if kind == "thread":
+            # Asio's fences, of which GCC says that it does not look at them, stand beside locks.
+            setup += ["-Dcpp_args=-Wno-tsan"]
         run(setup, env=env)
     run([VENV / "bin" / "ninja", "-C", folder, "meson-test-prereq"], env=env)

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The process's environment variables. Another thread that changes one meanwhile pulls the memory
+// away under a reader: so they are read by the thread that makes a client, and never later.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+namespace gcs {
+
+// Empty if there is none of that name.
+inline std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+}  // namespace gcs
