@@ -74,10 +74,17 @@ def prepare(
         _arguments.boolean(wait_for_ready, "wait_for_ready")
     flags = _RETRY[retry] | _WAIT[wait_for_ready]
     serialize = getattr(request, "SerializeToString", None)
-    if serialize is None and not isinstance(request, Mapping):
-        return Prepared(found, flags, _request_bytes(request), reply_type)
+    takes_bytes = serialize is None and not isinstance(request, Mapping)
+    if takes_bytes and reply_type is None:
+        return Prepared(found, flags, _request_bytes(request), None)
     full_service, _, name = found.path[1:].partition("/")
     types = messages.method_types(full_service, name)
+    if types is not None and reply_type is not None:
+        expected, got = types[1].DESCRIPTOR.full_name, reply_type.DESCRIPTOR.full_name
+        if got != expected:
+            raise TypeError(f"{found.path} gives a {expected}, not a {got}")
+    if takes_bytes:
+        return Prepared(found, flags, _request_bytes(request), reply_type)
     if types is None and (serialize is None or reply_type is None):
         what = "dicts" if serialize is None else "messages without a reply_type"
         raise ValueError(

@@ -33,7 +33,8 @@ try:
 except ImportError as _error:
     raise ImportError(
         f"gcs_cffi cannot be used from {os.path.dirname(__file__)}: its native library is not "
-        f"there ({_error}); a source tree has none, so install the package and import that"
+        f"there ({_error}); a source tree has none: install the package, and run Python from "
+        "another folder, or with -I, so that the tree does not hide it"
     ) from None
 
 if lib.gcs_abi_check(lib.GCS_ABI_VERSION) != _status.OK:

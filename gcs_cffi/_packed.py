@@ -124,9 +124,18 @@ def result_of(kind: int, status: int, flags: int, number: int, body: bytes) -> A
         ) from None
 
 
+def log_text(report: bytes) -> str:
+    """What a log event says."""
+    return _parts(report)[2].decode("utf-8", "replace")
+
+
+def _parts(report: bytes) -> list[bytes]:
+    """Method, address, message and details of an event that carries text."""
+    return (report.split(b"\0", 3) + [b""] * 4)[:4]
+
+
 def _failure(status: int, flags: int, report: bytes) -> GcsError:
-    """The exception of an event that failed, from its bytes: method, address, message, details."""
-    method, address, message, details = (report.split(b"\0", 3) + [b""] * 4)[:4]
+    method, address, message, details = _parts(report)
     return from_status(
         status,
         flags,

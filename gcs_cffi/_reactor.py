@@ -17,7 +17,8 @@ Invariants:
 - What runs in the loop on our behalf runs in an empty context: the first caller's would live on in
   it. A task that is woken runs in its own.
 - Events taken from the queue are in `_events` until they are delivered: an interrupt (Ctrl-C, or a
-  task that exits) ends a delivery, and the next one goes on where it stood.
+  task that exits) ends a delivery, and the next one goes on where it stood. One that Python raises
+  in the few instructions before they are there loses them, as it can lose callbacks of asyncio's.
 - When the interpreter ends, nothing is done: the library ends by itself, and half of this is gone.
 - In a forked child, reactors of the parent are left alone: their loops share descriptors with it.
 """
@@ -34,7 +35,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status, options
-from gcs_cffi._packed import pack_cancel, result_of
+from gcs_cffi._packed import log_text, pack_cancel, result_of
 from gcs_cffi.errors import GcsError, from_status
 
 if TYPE_CHECKING:
@@ -220,27 +221,26 @@ class Reactor:
             future = take(call_id, None)
             if future is None:
                 if kind == _native.LOG:
-                    _log.emit(number, body.decode("utf-8", "replace"))
+                    _log.emit(number, log_text(body))
                 continue
             # Of a future that nobody else has: the task that awaits it, if it still does.
             direct = wakes and type(future) is asyncio.Future
             waiting = future._callbacks if direct else None  # noqa: SLF001 (nothing public tells)
-            if waiting:
-                wake, context = waiting[0]
-                future.remove_done_callback(wake)
+            if not waiting:
+                _end(future, kind, status, flags, number, body)
+                continue
+            wake, context = waiting[0]
             try:
-                if status == _status.OK and kind in _PLAIN_KINDS:
-                    future.set_result(body)
-                else:
-                    future.set_result(result_of(kind, status, flags, number, body))
-            except asyncio.InvalidStateError:
-                pass  # cancelled, and its task has not run since
-            except GcsError as error:
-                if not future.done():
-                    # The traceback would tie the future and its exception into a cycle.
-                    future.set_exception(error.with_traceback(None))
-            if waiting:
+                future.remove_done_callback(wake)
+                _end(future, kind, status, flags, number, body)
                 context.run(wake, future)
+            except BaseException:
+                # From the task itself, or an interrupt that came before it ran.
+                _end(future, kind, status, flags, number, body)
+                loop = self.loop()
+                if loop is not None and _still_waits(wake, future):
+                    loop.call_soon(wake, future, context=context)
+                raise
 
     def _wake(self) -> None:
         """On the library's thread: has the loop drain the queue."""
@@ -329,6 +329,28 @@ class Reactor:
         if queue is not None and not queue.inherited:
             _log.detach(queue)
             queue.close()
+
+
+def _end(
+    future: asyncio.Future[Any], kind: int, status: int, flags: int, number: int, body: bytes
+) -> None:
+    """Gives a future the outcome that an event has, unless it is done."""
+    if future.done():
+        return  # cancelled, and its task has not run since
+    try:
+        if status == _status.OK and kind in _PLAIN_KINDS:
+            future.set_result(body)
+        else:
+            future.set_result(result_of(kind, status, flags, number, body))
+    except GcsError as error:
+        # The traceback would tie the future and its exception into a cycle.
+        future.set_exception(error.with_traceback(None))
+
+
+def _still_waits(wake: object, future: asyncio.Future[Any]) -> bool:
+    """Whether the task that `wake` wakes has not been run since it began to await the future."""
+    task = getattr(wake, "__self__", None)
+    return getattr(task, "_fut_waiter", None) is future
 
 
 def _no_loop() -> None:

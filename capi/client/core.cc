@@ -24,6 +24,11 @@ transport::TimePoint add(transport::TimePoint time, std::int64_t duration) noexc
   return duration > transport::kNever - time ? transport::kNever : time + duration;
 }
 
+// That there is no such key is an answer.
+bool is_absence(const Call& call) noexcept {
+  return call.kind == EventKind::kKvGet && call.status == ray_status(kRayNotFound);
+}
+
 }  // namespace
 
 std::string seconds_text(std::int64_t nanoseconds) {
@@ -186,7 +191,7 @@ void Core::expire() {
 void Core::expire_one(Call& call) noexcept {
   const std::string within = " within " + seconds_text(call.timeout);
   if (call.kind == EventKind::kConnect) {
-    fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text() + within);
+    fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(within));
   } else if (call.place == Call::Place::kInFlight) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagMaybeExecuted,
          "no reply" + within);
@@ -203,8 +208,9 @@ void Core::expire_one(Call& call) noexcept {
   }
 }
 
-std::string Core::no_connection_text() const {
+std::string Core::no_connection_text(std::string_view within) const {
   std::string text = "no connection to " + address_text_;
+  text += within;
   if (!last_failure_.empty()) return text + ": " + last_failure_;
   if (current_ && current_->phase() == Link::Phase::kIdentifying)
     return text + ": connected, but GetClusterId was not answered";
@@ -223,7 +229,8 @@ void Core::end(Call& call) noexcept {
   call.link = nullptr;
   deadlines_.erase(call);
   call.drop_request();
-  (call.status == Status::kOk ? status_.completed : status_.failed).add();
+  const bool answered = call.status == Status::kOk || is_absence(call);
+  (answered ? status_.completed : status_.failed).add();
   ended_.push_back(table_.take(call));
 }
 

@@ -21,6 +21,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "client/back_off.h"
@@ -113,7 +114,7 @@ class Core final : private Link::Owner {
   void set_state(State state, const std::string& why) noexcept;
   void count_bytes(Link& link) noexcept;
   std::vector<transport::Header> metadata(bool with_cluster_id) const;
-  std::string no_connection_text() const;
+  std::string no_connection_text(std::string_view within = {}) const;
 
   transport::EventLoop& loop_;
   transport::Connector& connector_;

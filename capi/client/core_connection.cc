@@ -42,13 +42,7 @@ void Core::connect() {
 
 void Core::link_connected(Link& link) noexcept {
   begin_pass();
-  const bool given = !options_.cluster_id.empty() && !ever_ready_;
-  if (given) {
-    become_ready(link);
-    pump();
-  } else {
-    ask_identity(link);
-  }
+  ask_identity(link);
   end_pass();
 }
 
@@ -102,7 +96,9 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
 void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
   if (!cluster_id_.empty() && cluster_id != cluster_id_) {
     const std::string change = "the GCS at " + address_text_ + " is that of cluster " + cluster_id +
-                               " now; this client was connected to cluster " + cluster_id_;
+                               (ever_ready_ ? " now; this client was connected to cluster "
+                                            : "; this client was made for cluster ") +
+                               cluster_id_;
     log::write(log::Level::kWarning, change);
     if (options_.on_cluster_change == OnClusterChange::kError) {
       cluster_changed_ = change + ". Make a new client, or let on_cluster_change be \"adopt\"";

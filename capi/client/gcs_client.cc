@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/gcs_client.h"
 
-#include <pthread.h>
-
 #include <chrono>
 #include <utility>
 
+#include "client/cancellation.h"
 #include "client/core.h"
 #include "client/credentials.h"
 #include "client/discovery.h"
@@ -17,22 +16,6 @@ namespace {
 // So many calls are sent sooner than a thread wakes up; more are better sent by another one, while
 // this one goes on.
 constexpr std::size_t kFewCalls = 16;
-
-// A thread of the application that sends for us must not be cancelled inside of it: nothing there
-// can unwind.
-class CancellationDisabled {
- public:
-  CancellationDisabled() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  CancellationDisabled(const CancellationDisabled&) = delete;
-  CancellationDisabled& operator=(const CancellationDisabled&) = delete;
-  ~CancellationDisabled() {
-    int ignored = 0;
-    pthread_setcancelstate(before_, &ignored);
-  }
-
- private:
-  int before_ = PTHREAD_CANCEL_ENABLE;
-};
 
 constexpr std::size_t kClusterIdDigits = 56;
 
@@ -192,7 +175,7 @@ void GcsClient::run_here() noexcept {
   const std::shared_ptr<GcsClient> self = shared_from_this();
   transport::EventLoop& loop = runtime_->loop();
   Outbox& outbox = *runtime_->outbox();
-  const CancellationDisabled disabled;
+  const CancellationDisabled uncancelled;  // nothing there can unwind
   if (!loop.try_enter()) {
     loop.post(*this);
     return;

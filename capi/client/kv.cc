@@ -26,7 +26,6 @@ constexpr std::uint32_t kReplyResult = 2;
 constexpr std::uint32_t kEntryKey = 1;
 constexpr std::uint32_t kEntryValue = 2;
 
-constexpr std::int32_t kRayNotFound = 17;
 constexpr std::string_view kNamespaceStem = "@namespace_";
 
 using Writer = protozero::basic_pbf_writer<protozero::fixed_size_buffer_adaptor>;

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/outbox.h"
 
+#include <cstdint>
 #include <utility>
+
+#include "client/process.h"
 
 namespace gcs {
 namespace {
 
 thread_local Outbox* of_this_thread = nullptr;
+// Of the process that the thread was in then: the child of a fork has no use for the parent's.
+thread_local std::uint32_t generation = 0;
 
 EventList pop_run(EventList& events, SinkReference* sink) noexcept {
   EventList run;
@@ -22,14 +27,16 @@ EventList pop_run(EventList& events, SinkReference* sink) noexcept {
 
 }  // namespace
 
-Outbox::Scope::Scope(Outbox& outbox) noexcept : before_(std::exchange(of_this_thread, &outbox)) {}
+Outbox::Scope::Scope(Outbox& outbox) noexcept : before_(std::exchange(of_this_thread, &outbox)) {
+  generation = fork_generation();
+}
 
 Outbox::Scope::~Scope() {
   of_this_thread = before_;
 }
 
 Outbox* Outbox::current() noexcept {
-  return of_this_thread;
+  return generation == fork_generation() ? of_this_thread : nullptr;
 }
 
 void Outbox::add(EventList events) noexcept {
@@ -55,7 +62,8 @@ EventList Outbox::take_run(SinkReference* sink) noexcept {
 }
 
 void Outbox::hand_over() {
-  while (!empty()) {
+  const std::uint32_t here = fork_generation();
+  while (here == fork_generation() && !empty()) {
     SinkReference sink;
     EventList run = take_run(&sink);
     if (sink) sink->deliver(std::move(run));

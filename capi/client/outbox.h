@@ -7,6 +7,7 @@
 // Invariants:
 // - Events of one sink arrive in the order in which they were put in.
 // - What a sink that ends the thread has not taken stays here, for the thread that follows.
+// - A sink may fork: in the child nothing more is handed over, since the parent does it.
 //
 // Threads: add() from any; hand_over() on the I/O thread, outside of the loop's turn.
 #pragma once

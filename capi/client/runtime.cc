@@ -24,7 +24,8 @@
 namespace gcs {
 namespace {
 
-thread_local bool is_library_thread = false;
+// 1 + the fork generation of the process that this thread is the I/O thread of.
+thread_local std::uint32_t library_thread_of = 0;
 
 struct Process {
   std::mutex mutex;
@@ -54,6 +55,10 @@ class Succession {
   Succession& operator=(const Succession&) = delete;
   ~Succession() {
     if (machinery_ == nullptr) return;
+    if (forked()) {
+      static_cast<void>(machinery_.release());  // the parent's
+      return;
+    }
     bool exiting = false;
     {
       const std::lock_guard lock(process_.mutex);
@@ -69,6 +74,8 @@ class Succession {
   }
 
   Machinery& machinery() noexcept { return *machinery_; }
+  // A callback has forked, and this is the child, where nothing of the parent's may be touched.
+  bool forked() const noexcept { return generation_ != fork_generation(); }
   void stopped() {
     machinery_.reset();
     end(std::lock_guard(process_.mutex));
@@ -89,12 +96,13 @@ class Succession {
     process_.thread_ended.notify_all();
   }
 
+  const std::uint32_t generation_ = fork_generation();
   std::unique_ptr<Machinery> machinery_;
   Process& process_;
 };
 
 void run_io_thread(std::unique_ptr<Machinery> machinery, Process& process) {
-  is_library_thread = true;
+  library_thread_of = fork_generation() + 1;
   pthread_setname_np(pthread_self(), "gcs_io");
   // A cancellation could only hit where nothing can unwind.
   int before = 0;
@@ -106,6 +114,7 @@ void run_io_thread(std::unique_ptr<Machinery> machinery, Process& process) {
     const Outbox::Scope scope(outbox);
     do {
       outbox.hand_over();
+      if (succession.forked()) return;
     } while (loop.run_one());
   }
   succession.stopped();
@@ -202,7 +211,7 @@ std::shared_ptr<Runtime> Runtime::acquire() {
 }
 
 bool Runtime::on_library_thread() noexcept {
-  return is_library_thread;
+  return library_thread_of == fork_generation() + 1;
 }
 
 bool Runtime::shutdown(std::int64_t timeout) noexcept {
@@ -235,6 +244,10 @@ void Runtime::add_client(const std::shared_ptr<GcsClient>& client) {
 void RestOfRun::give_back() noexcept {
   EventList marked;
   while (auto event = events.pop_front()) {
+    if (forked()) {
+      static_cast<void>(event.release());
+      continue;
+    }
     event->sink = sink_;
     marked.push_back(std::move(event));
   }

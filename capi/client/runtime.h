@@ -14,6 +14,7 @@
 
 #include "client/event.h"
 #include "client/outbox.h"
+#include "client/process.h"
 #include "transport/connection.h"
 #include "transport/event_loop.h"
 
@@ -53,6 +54,9 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 class RestOfRun {
  public:
   RestOfRun(EventList run, CompletionSink& sink) noexcept : events(std::move(run)), sink_(&sink) {}
+  // Events, and this is not the child of a fork that the application's code has made meanwhile:
+  // they are the parent's then.
+  bool has_more() const noexcept { return !events.empty() && !forked(); }
   RestOfRun(const RestOfRun&) = delete;
   RestOfRun& operator=(const RestOfRun&) = delete;
   ~RestOfRun() {
@@ -62,8 +66,10 @@ class RestOfRun {
   EventList events;
 
  private:
+  bool forked() const noexcept { return generation_ != fork_generation(); }
   void give_back() noexcept;
 
+  const std::uint32_t generation_ = fork_generation();
   const SinkReference sink_;
 };
 

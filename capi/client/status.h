@@ -37,6 +37,7 @@ constexpr Status grpc_status(std::int32_t code) noexcept {
   return static_cast<Status>(code);
 }
 // Ray's own code `code` out of a reply.
+inline constexpr std::int32_t kRayNotFound = 17;
 constexpr Status ray_status(std::int32_t code) noexcept {
   return static_cast<Status>(static_cast<std::int32_t>(Status::kRay) + code);
 }

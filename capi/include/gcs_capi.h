@@ -70,7 +70,8 @@ enum {
   GCS_INTERRUPTED = -15, /* a blocking wait was interrupted by a signal */
   GCS_INTERNAL = -16,    /* a reply that cannot be read, or a fault of this library */
   GCS_UNAVAILABLE = -17, /* no connection could be made */
-  GCS_RAY_STATUS = 1000
+  GCS_RAY_STATUS = 1000,
+  GCS_RAY_NOT_FOUND = 1017 /* of a KV get: there is no such key */
 };
 
 /* What the status alone does not tell; bits of the flags of an event or an error. */
@@ -154,7 +155,7 @@ enum { GCS_CLUSTER_CHANGE_ERROR = 0, GCS_CLUSTER_CHANGE_ADOPT = 1 };
 typedef struct gcs_client_options {
   size_t struct_size;        /* sizeof(gcs_client_options); new fields only ever come at the end */
   const char *address;       /* "host:port" or "[v6]:port". NULL: RAY_ADDRESS, then the file that `ray start` leaves */
-  const char *cluster_id;    /* 56 hex digits. NULL: asked of the server */
+  const char *cluster_id;    /* the one expected, 56 hex digits. NULL: any */
   const char *token;         /* NULL: found as Ray finds it (RAY_AUTH_TOKEN, ...); "": none is sent */
   int64_t connect_timeout;   /* one attempt, and what gcs_client_connect() gets by default; 5 s */
   int64_t timeout;           /* what a call gets that names none; 60 s */
@@ -231,7 +232,8 @@ GCS_API const char *gcs_method_path(uint32_t method);
 GCS_API uint64_t gcs_reserve_ids(uint64_t count);
 
 /* Calls a method with a serialized request. *id: 0 lets the library pick the id and write it there before it submits; else
- * a reserved id that was not used before. id may be NULL. `options` may be NULL. One GCS_EVENT_CALL whose body is the
+ * a reserved id that was not used before (one that is in use ends at once with GCS_INVALID_ARGUMENT, in an event
+ * of its own). id may be NULL. `options` may be NULL. One GCS_EVENT_CALL whose body is the
  * serialized reply. A GcsStatus in the reply that is not OK turns into GCS_RAY_STATUS + code. */
 GCS_API gcs_status gcs_call(gcs_client client, uint32_t method, const gcs_body *request,
                             const gcs_call_options *options, uint64_t *id, gcs_completion_fn fn, void *user,
@@ -269,7 +271,7 @@ GCS_API gcs_status gcs_cancel(gcs_client client, uint64_t id);
 
 enum { GCS_KV_OVERWRITE = 1, GCS_KV_ALL_NAMESPACES = 2 };
 
-/* GCS_EVENT_KV_GET: the body is the value; GCS_RAY_STATUS + 17 if there is no such key. RPC: InternalKVGet. */
+/* GCS_EVENT_KV_GET: the body is the value; GCS_RAY_NOT_FOUND if there is no such key. RPC: InternalKVGet. */
 GCS_API gcs_status gcs_kv_get(gcs_client client, gcs_bytes name_space, gcs_bytes key, const gcs_call_options *options,
                               uint64_t *id, gcs_completion_fn fn, void *user, gcs_error **out_error);
 
@@ -335,7 +337,7 @@ GCS_API int64_t gcs_event_number(const gcs_event *event);
 GCS_API const char *gcs_event_message(const gcs_event *event);
 /* "/ray.rpc.Service/Method", or empty. */
 GCS_API const char *gcs_event_method(const gcs_event *event);
-/* "host:port" of the server that was asked, or empty. */
+/* Of a failure, "host:port" of the server that was asked; else empty. */
 GCS_API const char *gcs_event_address(const gcs_event *event);
 /* grpc-status-details-bin as the server sent it, decoded from base64; empty if there was none. */
 GCS_API gcs_bytes gcs_event_details(const gcs_event *event);
@@ -417,7 +419,7 @@ enum {
 
 typedef struct gcs_packed_call {
   uint32_t stride; /* of the record, its bytes and padding included: a multiple of 8 */
-  uint16_t kind;   /* GCS_EVENT_CALL, GCS_EVENT_KV_*, GCS_PACKED_CANCEL */
+  uint16_t kind;   /* GCS_EVENT_CALL, GCS_EVENT_KV_*, GCS_PACKED_CANCEL; another is refused with a GCS_EVENT_CALL */
   uint16_t flags;  /* GCS_PACKED_* */
   gcs_client client;
   uint64_t id;        /* from a reserved block, strictly increasing within the batch (cancels excepted) */

@@ -2,7 +2,7 @@
 //
 // The one wrapper around the body of every exported function: no exception crosses into C. The
 // unwinding of a thread that ends or is cancelled (abi::__forced_unwind) is no exception and
-// passes.
+// passes. A thread can be cancelled where it waits for events, and nowhere else.
 //
 // A callback of the application is never called inside a body, since it may end its thread: a
 // function that has to call one does so after guarded() has returned.
@@ -17,6 +17,7 @@
 #include <system_error>
 #include <utility>
 
+#include "client/cancellation.h"
 #include "client/event.h"
 #include "client/status.h"
 #include "gcs_capi.h"
@@ -67,16 +68,24 @@ __attribute__((no_sanitize("undefined"))) Refusal caught(Body&& body) {
   }
 }
 
+// For a function that waits, where its thread may be cancelled. `body` returns a Status.
+template <class Body>
+gcs_status guarded_wait(Body&& body) {
+  return c_status(caught([&body]() -> Refusal { return {body(), 0, {}}; }).status);
+}
+
 // For a function without an out_error. `body` returns a Status.
 template <class Body>
 gcs_status guarded(Body&& body) {
-  return c_status(caught([&body]() -> Refusal { return {body(), 0, {}}; }).status);
+  const CancellationDisabled uncancelled;
+  return guarded_wait(body);
 }
 
 // For a function with one. `body` returns a Refusal. Without memory for the error the status goes
 // alone.
 template <class Body>
 gcs_status guarded(gcs_error** out_error, Body&& body) {
+  const CancellationDisabled uncancelled;
   if (out_error != nullptr) *out_error = nullptr;
   Refusal refusal = caught(body);
   const Status status = refusal.status;
@@ -94,6 +103,7 @@ gcs_status guarded(gcs_error** out_error, Body&& body) {
 // For a function that returns something else: `otherwise` stands for any failure.
 template <class Value, class Body>
 Value guarded_value(Value otherwise, Body&& body) {
+  const CancellationDisabled uncancelled;
   Value value = otherwise;
   const Refusal refusal = caught([&]() -> Refusal {
     value = body();

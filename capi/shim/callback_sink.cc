@@ -22,7 +22,8 @@ CallbackSink& CallbackSink::instance() noexcept {
 
 void CallbackSink::deliver(EventList events) {
   RestOfRun rest(std::move(events), *this);
-  while (auto event = rest.events.pop_front()) {
+  while (rest.has_more()) {
+    auto event = rest.events.pop_front();
     const auto function = reinterpret_cast<gcs_completion_fn>(event->target_function);
     void* const user = event->target_user;
     const CallbackScope scope;

@@ -45,9 +45,7 @@ std::string stats_json(const gcs::ClientStats& stats) {
 
 void close_clients() {
   caught([]() -> Refusal {
-    HandleTable::current().close_all(HandleType::kClient, [](HandleObject& object) {
-      static_cast<ClientHandle&>(object).client()->close();
-    });
+    HandleTable::current().close_all(HandleType::kClient);
     return {};
   });
 }
@@ -135,9 +133,7 @@ gcs_status gcs_client_stats(gcs_client client, gcs_buffer** out_json) {
 gcs_status gcs_client_close(gcs_client client) {
   return guarded([&] {
     PinnedClient pinned;
-    const Status status = pinned.close(client);
-    if (status == Status::kOk) pinned->close();
-    return status;
+    return pinned.close(client);
   });
 }
 
@@ -145,12 +141,15 @@ gcs_status gcs_client_destroy(gcs_client client, int64_t timeout) {
   return guarded([&] {
     if (!is_timeout(timeout)) return Status::kInvalidArgument;
     if (gcs::Runtime::on_library_thread()) return Status::kWouldDeadlock;
-    PinnedClient pinned;
-    if (const Status status = pinned.close(client); status != Status::kOk) return status;
-    pinned->close();
+    std::shared_ptr<gcs::GcsClient> closing;
+    {
+      PinnedClient pinned;
+      if (const Status status = pinned.close(client); status != Status::kOk) return status;
+      closing = pinned.shared();
+    }
     const std::int64_t patience =
-        timeout == GCS_TIMEOUT_DEFAULT ? pinned->options().timeout : timeout;
-    return pinned->wait_closed(patience) ? Status::kOk : Status::kDeadline;
+        timeout == GCS_TIMEOUT_DEFAULT ? closing->options().timeout : timeout;
+    return closing->wait_closed(patience) ? Status::kOk : Status::kDeadline;
   });
 }
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <system_error>
 
+#include "client/cancellation.h"
 #include "client/runtime.h"
 #include "shim/callback.h"
 #include "shim/clock.h"
@@ -46,6 +47,7 @@ CompletionQueue::CompletionQueue(gcs_wake_fn wake, void* wake_user)
 }
 
 CompletionQueue::~CompletionQueue() {
+  const CancellationDisabled uncancelled;
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 

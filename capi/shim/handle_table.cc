@@ -116,6 +116,14 @@ Status HandleTable::close(HandleType type, std::uint64_t handle, Pin* pin) noexc
   return find(type, handle, kClosed | 1, pin);
 }
 
+void HandleTable::close_all(HandleType type) noexcept {
+  for (std::size_t index = 0; index < kSlots; ++index) {
+    const std::uint64_t handle = open_handle(type, index);
+    Pin pin;
+    if (handle != 0) static_cast<void>(close(type, handle, &pin));
+  }
+}
+
 Status HandleTable::find(HandleType type, std::uint64_t handle, std::uint64_t mark,
                          Pin* pin) noexcept {
   if (handle >> kTypeShift != static_cast<std::uint64_t>(type)) return Status::kBadHandle;

@@ -112,15 +112,8 @@ class HandleTable {
   Status pin(HandleType type, std::uint64_t handle, Pin* pin) noexcept;
   // As pin(), and no later look-up finds the object: it goes with the last pin.
   Status close(HandleType type, std::uint64_t handle, Pin* pin) noexcept;
-  // Closes everything of a type that is open; `visit(HandleObject&)` sees each object.
-  template <class Visit>
-  void close_all(HandleType type, Visit&& visit) {
-    for (std::size_t index = 0; index < kSlots; ++index) {
-      const std::uint64_t handle = open_handle(type, index);
-      Pin pin;
-      if (handle != 0 && close(type, handle, &pin) == Status::kOk) visit(pin.object());
-    }
-  }
+  // Closes everything of a type that is open.
+  void close_all(HandleType type) noexcept;
 
  private:
   static constexpr unsigned kSlotBits = 20;

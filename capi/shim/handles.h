@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "client/cancellation.h"
 #include "client/gcs_client.h"
 #include "gcs_capi.h"
 #include "shim/boundary.h"
@@ -15,9 +16,15 @@
 
 namespace gcs::shim {
 
+// The client is closed when nobody uses its handle any more: whoever submits holds a pin, so that a
+// client's last event comes behind everything that was accepted.
 class ClientHandle final : public HandleObject {
  public:
   explicit ClientHandle(std::shared_ptr<GcsClient> client) noexcept : client_(std::move(client)) {}
+  ~ClientHandle() override {
+    const CancellationDisabled uncancelled;
+    client_->close();
+  }
   const std::shared_ptr<GcsClient>& client() const noexcept { return client_; }
 
  private:

@@ -66,7 +66,8 @@ void run_releases(CompletionQueue& queue, EventList due) {
 
 void discard(EventList events) {
   RestOfRun rest(std::move(events), ReleaseSink::instance());
-  while (const auto event = rest.events.pop_front()) {
+  while (rest.has_more()) {
+    const auto event = rest.events.pop_front();
     if (event->kind == EventKind::kRelease) static_cast<LentBody&>(*event).run();
   }
 }

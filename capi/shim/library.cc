@@ -43,6 +43,7 @@ static_assert(agree(GCS_INTERRUPTED, Status::kInterrupted));
 static_assert(agree(GCS_INTERNAL, Status::kInternal));
 static_assert(agree(GCS_UNAVAILABLE, Status::kUnavailable));
 static_assert(agree(GCS_RAY_STATUS, Status::kRay));
+static_assert(agree(GCS_RAY_NOT_FOUND, gcs::ray_status(gcs::kRayNotFound)));
 
 static_assert(agree(GCS_FLAG_LOCAL, gcs::kFlagLocal));
 static_assert(agree(GCS_FLAG_MAYBE_EXECUTED, gcs::kFlagMaybeExecuted));

@@ -57,7 +57,7 @@ gcs_status gcs_queue_drain_packed(gcs_queue queue, int64_t timeout, gcs_packed_e
   std::int64_t left = timeout;
   for (;;) {
     Pass pass;
-    status = guarded([&] {
+    status = guarded_wait([&] {
       if (left != 0) {
         if (const Status waited = pinned->wait(left); waited != Status::kOk) return waited;
       }

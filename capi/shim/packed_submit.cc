@@ -156,8 +156,11 @@ class PackedBatch {
     // Without memory for the call there may be enough for saying so.
     Refusal refusal = caught([&] { return add_call(record); });
     if (refusal) {
-      refused_.push_back(make_refused(static_cast<EventKind>(record.head.kind), record.head.id,
-                                      std::move(refusal)));
+      // An event of a kind that is no call's would be taken for what it is not.
+      Shape shape{};
+      const bool known = shape_of(record.head.kind, &shape);
+      const auto kind = known ? static_cast<EventKind>(record.head.kind) : EventKind::kCall;
+      refused_.push_back(make_refused(kind, record.head.id, std::move(refusal)));
     }
   }
 

@@ -76,7 +76,7 @@ gcs_status gcs_queue_drain(gcs_queue queue, gcs_event** events, size_t capacity,
 }
 
 gcs_status gcs_queue_wait(gcs_queue queue, int64_t timeout) {
-  return guarded([&] {
+  return guarded_wait([&] {
     if (!is_waiting_time(timeout)) return Status::kInvalidArgument;
     if (gcs::Runtime::on_library_thread()) return Status::kWouldDeadlock;
     PinnedQueue pinned;

@@ -33,7 +33,9 @@ Status Submission::select(gcs_client handle) {
   if (!steps_.empty() && steps_.back().handle == handle) return Status::kOk;
   PinnedClient client;
   if (const Status status = client.find(handle); status != Status::kOk) return status;
-  steps_.push_back({client.shared(), handle, {}, 0});
+  GcsClient* const found = client.shared().get();
+  pinned_.push_back(std::move(client));
+  steps_.push_back({found, handle, {}, 0});
   return Status::kOk;
 }
 

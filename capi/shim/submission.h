@@ -87,11 +87,12 @@ class Submission {
 
  private:
   struct Step {
-    std::shared_ptr<GcsClient> client;
+    GcsClient* client;  // one of those pinned
     gcs_client handle = 0;
     EventList calls;
     std::uint64_t cancel_id = 0;  // after the calls; 0: none
   };
+  std::vector<PinnedClient> pinned_;
   std::vector<Step> steps_;
 };
 

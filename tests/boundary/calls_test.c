@@ -346,8 +346,77 @@ static void what_a_client_says_of_itself(void) {
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
 }
 
+/* A client whose calls and events say whether it is gone. */
+struct racing {
+  gcs_client client;
+  pthread_mutex_t mutex;
+  size_t accepted;
+  size_t completed;
+  int last_event_came;
+  int destroyed;
+  int too_late; /* events after the client's last, or after destroy has returned */
+};
+
+static void note_completion(void* user, gcs_event* event) {
+  struct racing* racing = user;
+  pthread_mutex_lock(&racing->mutex);
+  ++racing->completed;
+  racing->too_late += racing->last_event_came || racing->destroyed;
+  pthread_mutex_unlock(&racing->mutex);
+  gcs_event_free(event);
+}
+
+static void note_client_event(void* user, gcs_event* event) {
+  struct racing* racing = user;
+  pthread_mutex_lock(&racing->mutex);
+  racing->too_late += racing->last_event_came || racing->destroyed;
+  racing->last_event_came = gcs_event_kind(event) == GCS_EVENT_CLIENT_CLOSED;
+  pthread_mutex_unlock(&racing->mutex);
+  gcs_event_free(event);
+}
+
+static void* call_until_it_is_closed(void* user) {
+  struct racing* racing = user;
+  const gcs_call_options options = with_timeout(GCS_TIMEOUT_NONE);
+  size_t accepted = 0;
+  while (gcs_kv_get(racing->client, text_bytes("ns"), text_bytes("key"), &options, NULL,
+                    note_completion, racing, NULL) == GCS_OK) {
+    ++accepted;
+  }
+  pthread_mutex_lock(&racing->mutex);
+  racing->accepted += accepted;
+  pthread_mutex_unlock(&racing->mutex);
+  return NULL;
+}
+
+static void no_callback_comes_after_destroy_while_others_submit(void) {
+  enum { THREADS = 2, ROUNDS = 100 };
+  int round;
+  for (round = 0; round < ROUNDS; ++round) {
+    pthread_t threads[THREADS];
+    struct racing racing;
+    int i;
+    memset(&racing, 0, sizeof racing);
+    CHECK(pthread_mutex_init(&racing.mutex, NULL) == 0);
+    racing.client = new_client_at(mute_address(), note_client_event, &racing);
+    for (i = 0; i < THREADS; ++i) {
+      CHECK(pthread_create(&threads[i], NULL, call_until_it_is_closed, &racing) == 0);
+    }
+    sleep_for(MILLISECONDS(1 + round % 3));
+    CHECK_EQUAL(gcs_client_destroy(racing.client, SECONDS(20)), GCS_OK);
+    pthread_mutex_lock(&racing.mutex);
+    racing.destroyed = 1;
+    pthread_mutex_unlock(&racing.mutex);
+    for (i = 0; i < THREADS; ++i) CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK_EQUAL(racing.completed, racing.accepted);
+    CHECK_EQUAL(racing.too_late, 0);
+    CHECK(racing.last_event_came);
+  }
+}
+
 int main(void) {
   begin();
+  no_callback_comes_after_destroy_while_others_submit();
   a_call_with_no_time_expires_on_another_thread();
   the_event_says_what_happened_to_what();
   a_call_that_will_not_wait_fails_with_the_reason();

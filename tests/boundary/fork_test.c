@@ -163,6 +163,47 @@ static void a_fork_in_the_middle_of_things_hangs_nobody(void) {
   for (i = 0; i < LOAD_THREADS; ++i) CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
+struct forking {
+  struct counter counter;
+  int returns;
+  pid_t child;
+};
+
+static void fork_in_callback(void* user, gcs_event* event) {
+  struct forking* forking = user;
+  const pid_t child = fork();
+  if (child == 0) {
+    begin();
+    if (forking->returns) return;
+    inherited_handles_are_refused();
+    a_new_client_works();
+    _exit(0);
+  }
+  forking->child = child;
+  count_event(&forking->counter, event);
+}
+
+/* In the child nothing of the parent's goes on: a callback that returns there ends the process's
+ * only thread. */
+static void a_callback_may_fork(void) {
+  int i;
+  for (i = 0; i < 6; ++i) {
+    struct forking forking;
+    gcs_event* event;
+    memset(&forking, 0, sizeof forking);
+    counter_init(&forking.counter);
+    forking.returns = i % 2;
+    fflush(NULL);
+    expired_call(client, fork_in_callback, &forking);
+    wait_for_count(&forking.counter, 1);
+    expired_call(client, gcs_queue_push, as_user(queue));
+    event = next_event(queue);
+    CHECK_EQUAL(gcs_event_status(event), GCS_DEADLINE);
+    gcs_event_free(event);
+    expect_success(forking.child);
+  }
+}
+
 #if defined(__SANITIZE_THREAD__)
 const char* __tsan_default_options(void);
 const char* __tsan_default_options(void) {
@@ -176,6 +217,7 @@ int main(void) {
   client = new_client_at(mute_address(), NULL, NULL);
   queue = new_queue();
   the_parent_goes_on();
+  a_callback_may_fork();
   a_fork_in_the_middle_of_things_hangs_nobody();
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
   CHECK_EQUAL(gcs_queue_destroy(queue, SECONDS(20)), GCS_OK);

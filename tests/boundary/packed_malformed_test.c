@@ -93,8 +93,40 @@ static void random_bytes_are_refused_or_answered(void) {
   nothing_comes();
 }
 
+/* A refusal is an event like any other, whatever the record called itself. */
+static void no_kind_of_record_makes_an_event_that_is_not_a_calls(void) {
+  uint16_t kind;
+  for (kind = 0; kind < 64; ++kind) {
+    struct batch batch;
+    gcs_packed_event slot;
+    gcs_packed_drain drain;
+    gcs_event* event;
+    gcs_packed_call record = call_of(GCS_EVENT_CALL);
+    const int known = kind >= GCS_EVENT_CALL && kind <= GCS_EVENT_KV_KEYS;
+    if (kind == GCS_PACKED_CANCEL) continue;
+    record.kind = kind;
+    record.flags = 0x8000; /* no kind knows it */
+    batch.size = 0;
+    append(&batch, record, "", NULL, 0, NULL, 0);
+    CHECK_EQUAL(submit(&batch), GCS_OK);
+    event = next_event(queue);
+    CHECK_EQUAL(gcs_event_id(event), record.id);
+    CHECK_EQUAL(gcs_event_kind(event), known ? kind : GCS_EVENT_CALL);
+    CHECK_EQUAL(gcs_event_status(event), GCS_INVALID_ARGUMENT);
+    gcs_event_free(event);
+    record.id = gcs_reserve_ids(1);
+    batch.size = 0;
+    append(&batch, record, "", NULL, 0, NULL, 0);
+    CHECK_EQUAL(submit(&batch), GCS_OK);
+    CHECK_EQUAL(gcs_queue_drain_packed(queue, SECONDS(20), &slot, 1, arena, sizeof arena, &drain),
+                GCS_OK);
+    CHECK_EQUAL(slot.kind, known ? kind : GCS_EVENT_CALL);
+  }
+}
+
 int main(void) {
   begin_packed();
+  no_kind_of_record_makes_an_event_that_is_not_a_calls();
   a_malformed_batch_is_refused_as_a_whole();
   random_bytes_are_refused_or_answered();
   end_packed();

@@ -90,6 +90,29 @@ static void a_thread_that_waits_may_be_cancelled(void) {
   CHECK_EQUAL(gcs_queue_destroy(queue, SECONDS(20)), GCS_OK);
 }
 
+static void* close_and_destroy(void* user) {
+  const gcs_queue queue = new_queue();
+  const gcs_queue other = new_queue();
+  const gcs_client own = new_client();
+  const gcs_client another = new_client();
+  (void)user;
+  pthread_cancel(pthread_self());
+  CHECK_EQUAL(gcs_queue_close(queue), GCS_OK);
+  CHECK_EQUAL(gcs_queue_destroy(other, SECONDS(20)), GCS_OK);
+  CHECK_EQUAL(gcs_client_close(own), GCS_OK);
+  CHECK_EQUAL(gcs_client_destroy(another, SECONDS(20)), GCS_OK);
+  pthread_testcancel();
+  return NULL;
+}
+
+static void what_gives_something_up_is_not_cut_short_by_a_cancellation(void) {
+  pthread_t thread;
+  void* result = NULL;
+  CHECK(pthread_create(&thread, NULL, close_and_destroy, NULL) == 0);
+  CHECK(pthread_join(thread, &result) == 0);
+  CHECK(result == PTHREAD_CANCELED);
+}
+
 static void end_thread(void* user) {
   pthread_exit(user);
 }
@@ -239,6 +262,7 @@ int main(void) {
   client = new_client();
   a_release_function_may_end_its_thread();
   a_thread_that_waits_may_be_cancelled();
+  what_gives_something_up_is_not_cut_short_by_a_cancellation();
   a_wake_function_may_end_its_thread();
   a_completion_may_end_the_io_thread();
   a_batch_loses_nothing_when_its_completions_end_the_io_thread();

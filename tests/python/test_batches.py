@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import finished, pending_in_library, quiet_reactor, wait_until
@@ -79,6 +79,38 @@ def test_a_task_that_exits_takes_no_other_calls_result_with_it(server: GcsServer
             number for number in range(20) if number != 5
         ]
         assert isinstance(results[5], SystemExit)
+        loop.run_until_complete(gcs.close())
+    finally:
+        loop.close()
+
+
+def test_an_interrupt_before_a_woken_task_runs_does_not_strand_it(
+    server: GcsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.new_event_loop()
+    interrupts = 3
+
+    async def connect() -> GcsClient:
+        return await gcs_cffi.connect(server.address)
+
+    def interrupted(*arguments: Any) -> None:
+        nonlocal interrupts
+        if interrupts:
+            interrupts -= 1
+            monkeypatch.setattr(_reactor, "_end", end)
+            raise KeyboardInterrupt
+        end(*arguments)
+
+    try:
+        gcs = loop.run_until_complete(connect())
+        end = _reactor._end
+        while interrupts:
+            calls = [loop.create_task(gcs.kv.get("key", namespace=NOWHERE)) for _ in range(5)]
+            monkeypatch.setattr(_reactor, "_end", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                loop.run_until_complete(asyncio.wait(calls))
+            done = asyncio.wait_for(asyncio.gather(*calls), 20)
+            assert loop.run_until_complete(done) == [None] * 5
         loop.run_until_complete(gcs.close())
     finally:
         loop.close()

@@ -35,8 +35,9 @@ async def test_a_dict_or_a_message_in_our_message_out(gcs: GcsClient) -> None:
 async def test_a_reply_type_is_what_the_reply_is_read_with(gcs: GcsClient) -> None:
     reply = await gcs.call(*CHECK_ALIVE, reply_type=messages.CheckAliveReply)
     assert type(reply) is messages.CheckAliveReply
-    other = await gcs.call(*CHECK_ALIVE, {}, reply_type=messages.GetClusterIdReply)
-    assert type(other) is messages.GetClusterIdReply
+    for request in (b"", {}):
+        with pytest.raises(TypeError, match="gives a ray.rpc.CheckAliveReply, not a ray.rpc.GetCl"):
+            await gcs.call(*CHECK_ALIVE, request, reply_type=messages.GetClusterIdReply)
 
 
 async def test_a_message_of_another_package_with_the_same_name_is_taken(gcs: GcsClient) -> None:
@@ -75,10 +76,19 @@ async def test_a_reply_that_is_not_the_message_fails_that_call_alone(
     await gcs.kv.put("bad", b"\xff\xfe", namespace=namespace)
     request = messages.InternalKVGetRequest(key=b"bad", namespace=namespace.encode())
     # The field that has the value there is text here, and this is not UTF-8.
-    with pytest.raises(gcs_cffi.GcsError, match="CheckAliveReply") as caught:
-        await gcs.call(
-            "InternalKVGcsService", "InternalKVGet", request, reply_type=messages.CheckAliveReply
-        )
+    pool = descriptor_pool.DescriptorPool()
+    file = descriptor_pb2.FileDescriptorProto(
+        name="other.proto", package="ray.rpc", syntax="proto3"
+    )
+    field = file.message_type.add(name="InternalKVGetReply").field.add(name="value", number=2)
+    field.type = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
+    field.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+    pool.AddSerializedFile(file.SerializeToString())
+    other = message_factory.GetMessageClass(
+        pool.FindMessageTypeByName("ray.rpc.InternalKVGetReply")
+    )
+    with pytest.raises(gcs_cffi.GcsError, match="InternalKVGetReply") as caught:
+        await gcs.call("InternalKVGcsService", "InternalKVGet", request, reply_type=other)
     assert caught.value.code_name == "GCS_INTERNAL"
     assert caught.value.method == "/ray.rpc.InternalKVGcsService/InternalKVGet"
     assert await good is True

@@ -106,6 +106,12 @@ async def test_the_expected_cluster_is_taken_in_each_form(server: GcsServer) -> 
             assert await gcs.kv.get("nothing", namespace="nowhere") is None
 
 
+async def test_another_cluster_than_the_expected_one_is_refused(server: GcsServer) -> None:
+    expected = "0" * 55 + "1"
+    with pytest.raises(gcs_cffi.ClusterChangedError, match=f"made for cluster {expected}"):
+        await gcs_cffi.connect(server.address, cluster_id=expected)
+
+
 async def test_the_address_is_found_in_the_environment(
     server: GcsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ async def test_a_lost_connection_is_logged_with_its_address(
         await lose_and_find(gcs, own_server)
         records = await until_logged(debug)
     assert any(own_server.address in record.getMessage() for record in records)
+    assert all(record.getMessage().isprintable() for record in records)
     assert {record.thread for record in records} == {threading.get_ident()}
     assert {record.levelno for record in records} <= {10, 20, 30, 40}
 

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers import run_script
+
+import gcs_cffi
 
 if TYPE_CHECKING:
     from gcs_cffi.testing import GcsServer
@@ -26,6 +29,24 @@ def test_the_ten_line_example_works(server: GcsServer) -> None:
     first, second = done.stdout.splitlines()
     assert first == "b'red'"
     assert re.fullmatch(r"[0-9a-f]{8} \d+ nodes", second)
+
+
+def test_the_c_example_works(server: GcsServer, tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```c\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    source, program = tmp_path / "get.c", tmp_path / "get"
+    source.write_text(example)
+    library = Path(gcs_cffi.__file__).parent
+    subprocess.run(
+        ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", source, "-o", program]
+        + ["-I", README.parent / "capi" / "include", library / "libgcs_capi.so.1"]
+        + [f"-Wl,-rpath,{library}"],
+        check=True,
+    )
+    with gcs_cffi.sync.connect(server.address) as gcs:
+        gcs.kv.put("color", b"red")
+        done = subprocess.run([program, server.address], capture_output=True, text=True, check=True)
+        gcs.kv.delete("color")
+    assert (done.stdout, done.stderr) == ("GCS_OK red\n", "")
 
 
 def test_the_two_commands_come_first() -> None:

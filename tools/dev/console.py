@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 LONGEST_OUTPUT = 400
+_CLEAN_UP = 3.0
 
 
 class StepFailedError(Exception):
@@ -78,8 +80,13 @@ def show(
             try:
                 process.wait()
             except KeyboardInterrupt:
-                # The terminal sent it to the command too, which may need a moment to clean up.
+                # The terminal sent it to the command too, which may need a moment to clean up; but
+                # `kill` did not.
                 interrupted = True
+                with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+                    process.wait(_CLEAN_UP)
+                if process.returncode is None:
+                    process.send_signal(signal.SIGINT)
     if interrupted:
         raise KeyboardInterrupt
     return process.returncode if process.returncode >= 0 else 128 - process.returncode

@@ -36,8 +36,11 @@ def demo(arguments: Sequence[str]) -> int:
     if any(word.split("=")[0] == "--address" for word in arguments):
         # For a running cluster the person's own settings, its token among them, are wanted.
         env |= {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
-    # -I keeps the source tree, which is the current folder, off the module path.
-    return show([PYTHON, "-I", "-m", "gcs_cffi", "demo", *arguments], env=env)
+    try:
+        # -I keeps the source tree, which is the current folder, off the module path.
+        return show([PYTHON, "-I", "-m", "gcs_cffi", "demo", *arguments], env=env)
+    except KeyboardInterrupt:
+        return 130  # the demo has said so
 
 
 def test(arguments: Sequence[str]) -> int:
