@@ -26,7 +26,8 @@ PHRASES = {
     "client": {
         "Connects to a GCS. RPC": "Connects to a GCS, and waits for it. RPC",
         "Nothing happens until the result is awaited (`gcs = await connect(...)`, and `await "
-        "gcs.close()` later) or entered (`async with connect(...) as gcs:`).\n\n    ": "",
+        "gcs.close()` later) or entered (`async with connect(...) as gcs:`). It is no coroutine: "
+        "for a task of its own use `asyncio.ensure_future(connect(...))`.\n\n    ": "",
         "A client belongs to no event loop: each call runs in the loop that it is awaited in.": (
             "A call returns when it has ended; what a signal handler raises meanwhile cancels it."
         ),

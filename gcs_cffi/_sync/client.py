@@ -57,8 +57,8 @@ def connect(
             seconds; `math.inf` for no bound. One attempt takes no longer either.
         timeout: what a call may take that names no timeout of its own, in seconds; `math.inf` for
             no bound.
-        cluster_id: the cluster that is expected, as an id or 56 hexadecimal digits. None: whichever
-            answers.
+        cluster_id: the cluster that is expected, as an id or 56 hexadecimal digits; connecting to
+            another one fails (ClusterChangedError). None: whichever answers.
         token: the token of a cluster that demands one. None: found as Ray finds it (RAY_AUTH_TOKEN,
             RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token, ...); "": none is sent.
         wait_for_ready: whether calls wait, within their timeout, while there is no connection, or

@@ -26,7 +26,7 @@ class Nodes:
         self._channel = channel
 
     def list(self, *, timeout: float | None = None) -> dict[NodeID, messages.GcsNodeInfo]:
-        """Lists the nodes that the GCS knows, dead ones included. RPC: GetAllNodeInfo.
+        """The nodes that the GCS knows, by their ids, dead ones included. RPC: GetAllNodeInfo.
 
         Args:
             timeout: in seconds; None for the client's own, `math.inf` for none, 0 has already

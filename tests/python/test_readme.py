@@ -35,13 +35,11 @@ def test_the_c_example_works(server: GcsServer, tmp_path: Path) -> None:
     (example,) = re.findall(r"^```c\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     source, program = tmp_path / "get.c", tmp_path / "get"
     source.write_text(example)
-    library = Path(gcs_cffi.__file__).parent
-    subprocess.run(
-        ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", source, "-o", program]
-        + ["-I", README.parent / "capi" / "include", library / "libgcs_capi.so.1"]
-        + [f"-Wl,-rpath,{library}"],
-        check=True,
-    )
+    package = Path(gcs_cffi.__file__).parent
+    include = README.parent / "capi" / "include"
+    compile_it = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-I", str(include), str(source)]
+    link_it = ["-o", str(program), str(package / "libgcs_capi.so.1"), f"-Wl,-rpath,{package}"]
+    subprocess.run(compile_it + link_it, check=True)
     with gcs_cffi.sync.connect(server.address) as gcs:
         gcs.kv.put("color", b"red")
         done = subprocess.run([program, server.address], capture_output=True, text=True, check=True)
