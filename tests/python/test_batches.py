@@ -21,17 +21,23 @@ if TYPE_CHECKING:
 NOWHERE = "nowhere"
 
 
+def submitted_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that are handed over from now on; it grows."""
+    sizes: list[int] = []
+    submit = _native.Queue.submit
+
+    def noting(queue: _native.Queue, batch: bytes) -> int:
+        sizes.append(len(batch))
+        return submit(queue, batch)
+
+    monkeypatch.setattr(_native.Queue, "submit", noting)
+    return sizes
+
+
 async def test_calls_of_one_iteration_leave_in_one_batch(
     gcs: GcsClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches: list[int] = []
-    submit = _native.Queue.submit
-
-    def counting(queue: _native.Queue, batch: bytes) -> int:
-        batches.append(len(batch))
-        return submit(queue, batch)
-
-    monkeypatch.setattr(_native.Queue, "submit", counting)
+    batches = submitted_batches(monkeypatch)
     await asyncio.gather(*(gcs.kv.get(f"key {n}", namespace=namespace) for n in range(200)))
     assert len(batches) == 1
 
@@ -134,19 +140,12 @@ async def test_a_woken_task_runs_as_itself(gcs: GcsClient, namespace: str, debug
 async def test_calls_of_tasks_that_were_woken_together_leave_in_one_batch(
     gcs: GcsClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches: list[int] = []
-    submit = _native.Queue.submit
-
-    def counting(queue: _native.Queue, batch: bytes) -> int:
-        batches.append(len(batch))
-        return submit(queue, batch)
-
     async def twice() -> None:
         await gcs.kv.get("key", namespace=namespace)
         await gcs.kv.get("key", namespace=namespace)
 
     await quiet_reactor()
-    monkeypatch.setattr(_native.Queue, "submit", counting)
+    batches = submitted_batches(monkeypatch)
     tasks = [asyncio.ensure_future(twice()) for _ in range(100)]
     while not batches:  # noqa: ASYNC110 (one iteration after the other)
         await asyncio.sleep(0)
