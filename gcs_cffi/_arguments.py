@@ -2,8 +2,7 @@
 """Checks of what callers pass, each a plain function that gives what the library takes.
 
 Invariant: TypeError for what is of a wrong type, ValueError for what is of the right type and
-    cannot be; both before
-anything is sent.
+    cannot be; both before anything is sent.
 """
 
 from __future__ import annotations

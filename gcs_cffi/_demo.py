@@ -161,7 +161,8 @@ async def _show_nodes(gcs: GcsClient) -> None:
 
 
 async def _show_gets(gcs: GcsClient, namespace: str, gets: int, in_flight: int) -> None:
-    heading("Speed", f"{gets:,} gets of {_VALUE_SIZE} bytes, {min(in_flight, gets)} in flight")
+    at_once = min(in_flight, gets)
+    heading("Speed", f"{gets:,} gets of {_VALUE_SIZE} bytes, {at_once} in flight")
     key = b"value"
     value = secrets.token_bytes(_VALUE_SIZE)
     where = namespace.encode()
@@ -190,7 +191,6 @@ async def _show_gets(gcs: GcsClient, namespace: str, gets: int, in_flight: int) 
             await asyncio.gather(*workers, ticking, return_exceptions=True)
         progress.show(gets)
     times.sort()
-    at_once = min(in_flight, gets)
     pairs(
         ("all of it took", f"{took:.2f} s"),
         ("calls per second", f"{gets / took:,.0f}"),

@@ -2,8 +2,7 @@
 """Packed records: calls on their way to the library, and what events carry, on its way back.
 
 Invariant: pure functions over bytes. What they take and give is described in gcs_capi.h under
-    "Packed submission and
-drain".
+    "Packed submission and drain".
 """
 
 from __future__ import annotations

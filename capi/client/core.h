@@ -5,14 +5,13 @@
 //
 // Invariants:
 // - A call is in the table from acceptance until it ends, and in exactly one place: the waiting
-// list, or in flight on a link.
+//   list, or in flight on a link.
 // - A call that ends leaves the table, the heap and its place at once, and is delivered at the end
-// of the pass, when nothing
-//   of this object is on the stack but end_pass().
+//   of the pass, when nothing of this object is on the stack but end_pass().
 // - The deadline of a call is set once and never restarts, however often the call is sent.
 // - A call is sent again if it never ran. What may have run is sent again only if running twice
-// does no harm (a read-only method,
-//   or Retry::kAlways), and at most twice: what kills a server must not kill it for ever.
+//   does no harm (a read-only method, or Retry::kAlways), and at most twice: what kills a server
+//   must not kill it for ever.
 //
 // A pass is what one wake-up does: begin_pass(), any number of other functions, end_pass().
 //

@@ -4,14 +4,13 @@
 //
 // Invariants:
 // - "Signalled" means that the descriptor is readable. It becomes so when events arrive and it was
-// not, and ceases to be
-//   when events are taken and none is left, both under the lock: so a burst costs one signal. A
-//   closed queue stays signalled for ever. A wake function is called for each change from not
-//   signalled to signalled that an arrival makes.
+//   not, and ceases to be when events are taken and none is left, both under the lock: so a burst
+//   costs one signal. A closed queue stays signalled for ever. A wake function is called for each
+//   change from not signalled to signalled that an arrival makes.
 // - Nothing is queued in a closed queue: what arrives is freed, and lent bodies among it are
-// released.
+//   released.
 // - Never more events than calls that were accepted, each of which brought its own: a queue does
-// not overflow.
+//   not overflow.
 //
 // Locks: one, held only to move lists around and to write or read the descriptor. The wake
 // function, release functions and destructors of events run without it.

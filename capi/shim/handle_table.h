@@ -5,18 +5,15 @@
 //
 // Invariants:
 // - A slot is one atomic word: its generation, whether it is closed, its type, and how many pins it
-// has. A look-up is one
-//   compare-and-swap that adds a pin; it takes no lock and allocates nothing. While a slot is
-//   pinned its object lives.
+//   has. A look-up is one compare-and-swap that adds a pin; it takes no lock and allocates nothing.
+//   While a slot is pinned its object lives.
 // - Closing sets the closed bit; from then on no look-up succeeds, and a second close finds a bad
-// handle. The last unpin of
-//   a closed slot reclaims it: it destroys the object, with no lock held, and gives the slot the
-//   next generation. A slot whose generations are used up is retired.
+//   handle. The last unpin of a closed slot reclaims it: it destroys the object, with no lock held,
+//   and gives the slot the next generation. A slot whose generations are used up is retired.
 // - Chunks of slots are never freed, so that a stale or forged handle always meets a slot to be
-// compared with.
+//   compared with.
 // - The child of a fork has a table of its own; a handle that was made before the fork is refused
-// before anything that
-//   belongs to the parent is touched.
+//   before anything that belongs to the parent is touched.
 //
 // Locks: one, for the list of free slots and for growing. Raw new and delete occur in this file's
 // two halves alone.

@@ -4,11 +4,9 @@
 //
 // Invariants:
 // - Either nothing of a submission is accepted, or everything in it gets exactly one event:
-// whatever can fail is done while
-//   it is built, and handing over cannot fail.
+//   whatever can fail is done while it is built, and handing over cannot fail.
 // - Calls and cancels reach each client in the order in which they were added, with one hand-over
-// for a run of calls of the
-//   same client.
+//   for a run of calls of the same client.
 #pragma once
 
 #include <cstdint>

@@ -52,40 +52,32 @@ static inline void begin(void) {
   alarm(100);
 }
 
+/* A socket on a port of our own on loopback, and its address: 32 bytes. */
+static inline int bound_socket(char* address) {
+  struct sockaddr_in name;
+  socklen_t size = sizeof name;
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(fd >= 0);
+  memset(&name, 0, sizeof name);
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  CHECK(bind(fd, (struct sockaddr*)&name, size) == 0);
+  CHECK(getsockname(fd, (struct sockaddr*)&name, &size) == 0);
+  snprintf(address, 32, "127.0.0.1:%d", ntohs(name.sin_port));
+  return fd;
+}
+
 /* A port that is ours and where nothing listens, so that connecting is refused. */
 static inline const char* silent_address(void) {
   static char address[32];
-  if (address[0] == '\0') {
-    struct sockaddr_in name;
-    socklen_t size = sizeof name;
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(fd >= 0);
-    memset(&name, 0, sizeof name);
-    name.sin_family = AF_INET;
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(bind(fd, (struct sockaddr*)&name, size) == 0);
-    CHECK(getsockname(fd, (struct sockaddr*)&name, &size) == 0);
-    snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(name.sin_port));
-  }
+  if (address[0] == '\0') bound_socket(address);
   return address;
 }
 
 /* A port that takes connections and never says a word. */
 static inline const char* mute_address(void) {
   static char address[32];
-  struct sockaddr_in name;
-  socklen_t size = sizeof name;
-  if (address[0] == '\0') {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(fd >= 0);
-    memset(&name, 0, sizeof name);
-    name.sin_family = AF_INET;
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(bind(fd, (struct sockaddr*)&name, size) == 0);
-    CHECK(listen(fd, 64) == 0);
-    CHECK(getsockname(fd, (struct sockaddr*)&name, &size) == 0);
-    snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(name.sin_port));
-  }
+  if (address[0] == '\0') CHECK(listen(bound_socket(address), 64) == 0);
   return address;
 }
 

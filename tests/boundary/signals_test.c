@@ -29,17 +29,8 @@ static void* drop_connections(void* user) {
 
 static const char* listen_somewhere(void) {
   static char address[32];
-  struct sockaddr_in name;
-  socklen_t size = sizeof name;
-  listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  CHECK(listener >= 0);
-  memset(&name, 0, sizeof name);
-  name.sin_family = AF_INET;
-  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  CHECK(bind(listener, (struct sockaddr*)&name, size) == 0);
+  listener = bound_socket(address);
   CHECK(listen(listener, 16) == 0);
-  CHECK(getsockname(listener, (struct sockaddr*)&name, &size) == 0);
-  snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(name.sin_port));
   return address;
 }
 
