@@ -72,7 +72,8 @@ struct StreamState {
   UnaryCall* previous = nullptr;
   UnaryCall* following = nullptr;
   std::int32_t stream_id = 0;  // 0: not started
-  std::size_t sent = 0;        // bytes of prefix and message that were framed
+  TimePoint started = 0;
+  std::size_t sent = 0;  // bytes of prefix and message that were framed
   // Offset in the connection's output just after the message; 0: not all framed yet.
   std::uint64_t message_end = 0;
   std::size_t header_bytes = 0;      // header and trailer bytes received, counted as HPACK does

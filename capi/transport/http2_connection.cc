@@ -93,6 +93,8 @@ void Http2Connection::on_received(std::span<const std::uint8_t> bytes) noexcept 
   last_received_ = loop_.now();
   bytes_received_ += bytes.size();
   if (!error_ && (!receive(bytes) || (blocked_ && session_.is_broken()))) fail_session();
+  const std::int64_t pause = session_.read_pause();
+  if (pause > 0 && stream_ != nullptr) stream_->pause_reading(pause);
   settle();
 }
 
@@ -112,9 +114,9 @@ bool Http2Connection::receive(std::span<const std::uint8_t> bytes) noexcept {
         break;
     }
     recognised_ = true;
-    if (!session_.receive(first_bytes_.taken())) return false;
+    if (!session_.receive(first_bytes_.taken(), last_received_)) return false;
   }
-  return session_.receive(bytes);
+  return session_.receive(bytes, last_received_);
 }
 
 void Http2Connection::on_writable() noexcept {

@@ -96,6 +96,7 @@ void Http2Session::start(UnaryCall& call) noexcept {
     end(call);
     return;
   }
+  const TimePoint now = loop_.now();
   nghttp2_data_provider provider{};
   provider.read_callback = Callbacks::read_message;
   int id = 0;
@@ -104,7 +105,7 @@ void Http2Session::start(UnaryCall& call) noexcept {
     id = nghttp2_submit_request(session_.get(), nullptr, fields.data(), fields.size(), &provider,
                                 &call);
   } else {
-    const TimeoutText timeout(call.deadline - loop_.now());
+    const TimeoutText timeout(call.deadline - now);
     const auto fields = headers_.for_call(call.path, &timeout);
     id = nghttp2_submit_request(session_.get(), nullptr, fields.data(), fields.size(), &provider,
                                 &call);
@@ -115,6 +116,7 @@ void Http2Session::start(UnaryCall& call) noexcept {
     return;
   }
   call.stream.stream_id = id;
+  call.stream.started = now;
   call.result.fate = Fate::kMayHaveRun;
   ++open_streams_;
   ++unframed_;
@@ -137,8 +139,9 @@ void Http2Session::set_metadata(std::vector<Header> metadata) {
   headers_.set_metadata(std::move(metadata));
 }
 
-bool Http2Session::receive(std::span<const std::uint8_t> bytes) noexcept {
+bool Http2Session::receive(std::span<const std::uint8_t> bytes, TimePoint now) noexcept {
   if (failed_) return false;
+  now_ = now;
   last_error_.clear();
   return check(nghttp2_session_mem_recv(session_.get(), bytes.data(), bytes.size()));
 }
@@ -239,6 +242,7 @@ void Http2Session::forget(const UnaryCall& call) noexcept {
 void Http2Session::finish(UnaryCall& call) noexcept {
   receive_end(call);
   call.stream.finished = true;
+  pacing_.replied(now_ - call.stream.started);
   // With both halves ended nghttp2 closes the stream right after this. A request that is not all
   // sent is of no use any more.
   if (call.stream.sent < kMessagePrefix + call.message.size()) reset(call);

@@ -30,6 +30,7 @@
 #include "transport/call_list.h"
 #include "transport/connection.h"
 #include "transport/output_queue.h"
+#include "transport/receive_pacing.h"
 #include "transport/reply.h"
 #include "transport/request_headers.h"
 
@@ -54,8 +55,8 @@ class Http2Session {
   void cancel(UnaryCall& call) noexcept;
   void set_metadata(std::vector<Header> metadata);
 
-  // Bytes from the peer. False: the connection is over; failure() says why.
-  bool receive(std::span<const std::uint8_t> bytes) noexcept;
+  // Bytes from the peer, at `now`. False: the connection is over; failure() says why.
+  bool receive(std::span<const std::uint8_t> bytes, TimePoint now) noexcept;
   // Frames what is to be sent, until the output cap is reached or nothing is left. False as above.
   bool frame_output() noexcept;
   const std::string& failure() const noexcept { return failure_; }
@@ -66,6 +67,9 @@ class Http2Session {
 
   // How many bytes of the output the peer may have got.
   void set_delivered(std::uint64_t bytes) noexcept { delivered_ = bytes; }
+
+  // What was received is dealt with: how long the next read may wait.
+  std::int64_t read_pause() noexcept { return pacing_.wait_after(now_); }
 
   bool has_ended() const noexcept { return !ended_.empty(); }
   UnaryCall* take_ended() noexcept;
@@ -102,6 +106,8 @@ class Http2Session {
   std::unique_ptr<nghttp2_session, Delete> session_;
   CallList in_flight_;
   CallList ended_;
+  ReceivePacing pacing_;
+  TimePoint now_ = 0;          // of the bytes that are being received
   std::int32_t found_id_ = 0;  // the stream that find() last found
   UnaryCall* found_ = nullptr;
   std::uint32_t open_streams_ = 0;  // as nghttp2 counts them, and those that it has not framed

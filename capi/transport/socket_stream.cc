@@ -24,6 +24,8 @@ namespace gcs::transport {
 namespace {
 
 constexpr std::size_t kReadBuffer = std::size_t{256} << 10;
+// While reading is paused, the kernel wakes nobody for fewer bytes.
+constexpr int kWakingBytes = 64 << 10;
 
 void set_option(int fd, int level, int name, int value) noexcept {
   // Best effort: a socket without one of these options still carries calls.
@@ -58,7 +60,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
         connect_timeout_(options.connect_timeout),
         tcp_user_timeout_(options.tcp_user_timeout),
         socket_(loop.context()),
-        attempt_timer_(loop.make_timer(*this)) {}
+        timer_(loop.make_timer(*this)) {}
 
   void open(ByteStream::Handler& handler) {
     handler_ = &handler;
@@ -71,7 +73,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   void abandon() noexcept {
     handler_ = nullptr;
     lookup_.reset();
-    attempt_timer_.reset();
+    timer_.reset();
     close_socket();
   }
 
@@ -95,6 +97,8 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     if (accepted < offered) wait_writable();
     return accepted;
   }
+
+  void pause_reading(std::int64_t nanoseconds) noexcept { pause_ = nanoseconds; }
 
   std::uint64_t delivered() const noexcept { return delivered_; }
 
@@ -177,9 +181,9 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     const std::size_t left = endpoints_.size() - next_;
     if (left > 0) {
       const std::int64_t remaining = std::max<std::int64_t>(deadline_ - loop_.now(), 0);
-      attempt_timer_->set(loop_.now() + remaining / static_cast<std::int64_t>(left + 1));
+      timer_->set(loop_.now() + remaining / static_cast<std::int64_t>(left + 1));
     } else {
-      attempt_timer_->set(kNever);
+      timer_->set(kNever);
     }
     return 0;
   }
@@ -199,7 +203,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
       return;
     }
     try {
-      attempt_timer_->set(kNever);
+      timer_->set(kNever);
       buffer_ = std::make_unique_for_overwrite<std::uint8_t[]>(kReadBuffer);
     } catch (const std::bad_alloc&) {
       fail(ConnectionError::Kind::kConnect, "out of memory");
@@ -224,9 +228,13 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
            here_size == there_size && std::memcmp(&here, &there, here_size) == 0;
   }
 
-  // The attempt's share of the time is used up.
+  // The attempt's share of the time is used up; on an open stream, the pause is over.
   void run() noexcept override {
     const std::shared_ptr<Engine> keep = shared_from_this();
+    if (open_) {
+      resume_reading();
+      return;
+    }
     note_attempt_failure(ETIMEDOUT);
     try_next();
   }
@@ -256,12 +264,9 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   }
 
   void received(const asio::error_code& error, std::size_t size) noexcept {
-    if (size > 0) {
-      handler_->on_received({buffer_.get(), size});
-      if (handler_ == nullptr) return;
-    }
+    if (size > 0 && !hand_over(size)) return;
     if (!error) {
-      read();
+      if (size == kReadBuffer || !paused()) read();
       return;
     }
     const int number = broken_ ? broken_ : (error == asio::error::eof ? 0 : error.value());
@@ -274,6 +279,39 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     } catch (const std::bad_alloc&) {
       fail(ConnectionError::Kind::kLost, {});
     }
+  }
+
+  // False if the stream is gone.
+  bool hand_over(std::size_t size) noexcept {
+    pause_ = 0;
+    handler_->on_received({buffer_.get(), size});
+    return handler_ != nullptr;
+  }
+
+  // Whether there is a pause now, from which resume_reading() goes on.
+  bool paused() noexcept {
+    if (pause_ == 0) return false;
+    try {
+      timer_->set(loop_.now() + pause_);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    set_option(socket_.native_handle(), SOL_SOCKET, SO_RCVLOWAT, kWakingBytes);
+    return true;
+  }
+
+  // Reads until nothing is left: what arrived in the pause may have been news to nobody, and old
+  // kernels do not make up for it.
+  void resume_reading() noexcept {
+    const int fd = socket_.native_handle();
+    set_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+    for (;;) {
+      const ssize_t size = ::recv(fd, buffer_.get(), kReadBuffer, MSG_DONTWAIT);
+      if (size < 0 && errno == EINTR) continue;
+      if (size <= 0) break;
+      if (!hand_over(static_cast<std::size_t>(size)) || paused()) return;
+    }
+    read();
   }
 
   void wait_writable() noexcept {
@@ -300,7 +338,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     ByteStream::Handler* const handler = std::exchange(handler_, nullptr);
     if (handler == nullptr) return;
     ++attempt_;
-    if (attempt_timer_ != nullptr) attempt_timer_->set(kNever);
+    if (timer_ != nullptr) timer_->set(kNever);
     handler->on_failed(error);
   }
 
@@ -317,7 +355,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   const std::int64_t connect_timeout_;
   const std::int64_t tcp_user_timeout_;
   AsioSocket socket_;
-  std::unique_ptr<Timer> attempt_timer_;
+  std::unique_ptr<Timer> timer_;
   std::unique_ptr<Lookup> lookup_;
   std::unique_ptr<std::uint8_t[]> buffer_;
   std::vector<Endpoint> endpoints_;
@@ -327,7 +365,8 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   std::size_t next_ = 0;       // the endpoint after the one being tried
   std::uint64_t attempt_ = 0;  // tells the wait of this attempt from those of earlier ones
   std::uint64_t delivered_ = 0;
-  int broken_ = 0;  // errno of the send that failed
+  std::int64_t pause_ = 0;  // what the handler has asked for since the last read
+  int broken_ = 0;          // errno of the send that failed
   bool open_ = false;
 };
 
@@ -345,6 +384,10 @@ void SocketStream::open(Handler& handler) {
 
 std::size_t SocketStream::write(std::span<const iovec> pieces) noexcept {
   return engine_->write(pieces);
+}
+
+void SocketStream::pause_reading(std::int64_t nanoseconds) noexcept {
+  engine_->pause_reading(nanoseconds);
 }
 
 std::uint64_t SocketStream::delivered() const noexcept {

@@ -8,6 +8,8 @@
 //   time as a whole is watched by the stream's owner, which destroys it.
 // - A send that fails shuts the socket down and leaves it to the reader to report that, after what
 //   the peer had sent.
+// - In a pause nothing is read, and the kernel keeps quiet about what arrives (SO_RCVLOWAT); after
+//   it everything that is there is.
 // - The socket is shut down before it is closed, since a forked child may hold a copy.
 //
 // Threads: the event loop's thread.
@@ -34,6 +36,7 @@ class SocketStream final : public ByteStream {
 
   void open(Handler& handler) override;
   std::size_t write(std::span<const iovec> pieces) noexcept override;
+  void pause_reading(std::int64_t nanoseconds) noexcept override;
   std::uint64_t delivered() const noexcept override;
   std::string waiting_for() const override;
   std::string_view scheme() const noexcept override { return "http"; }

@@ -15,6 +15,7 @@ struct HandStream final : transport::ByteStream {
     int writes = 0;
     std::size_t room = std::numeric_limits<std::size_t>::max();
     std::uint64_t held_back = 0;  // accepted, but not delivered
+    std::int64_t longest_pause = 0;
   };
   explicit HandStream(Ends& ends) : ends_(ends) {}
   ~HandStream() override { ends_.handler = nullptr; }
@@ -29,6 +30,9 @@ struct HandStream final : transport::ByteStream {
       accepted += part;
     }
     return accepted;
+  }
+  void pause_reading(std::int64_t nanoseconds) noexcept override {
+    ends_.longest_pause = std::max(ends_.longest_pause, nanoseconds);
   }
   std::uint64_t delivered() const noexcept override {
     return ends_.written.size() - ends_.held_back;
@@ -99,6 +103,28 @@ TEST_F(StreamTest, WhatCompletionsStartIsOneWriteToo) {
   receive(replies);
   EXPECT_EQ(notes.calls_ended, 100);
   EXPECT_EQ(ends.writes, 1);
+}
+
+TEST_F(StreamTest, ReadsPauseWhileManyRepliesComeOneByOne) {
+  make_ready();
+  for (int i = 0; i < 100; ++i) start(add_call());
+  connection->flush();
+  std::this_thread::sleep_for(20ms);
+  for (std::uint32_t i = 0; i < 100; ++i) receive(reply_frames(1 + 2 * i));
+  EXPECT_EQ(notes.calls_ended, 100);
+  EXPECT_GT(ends.longest_pause, 0);
+  EXPECT_LE(ends.longest_pause, 1'000'000);
+}
+
+TEST_F(StreamTest, ReadsDoNotPauseForOneCallAfterTheOther) {
+  make_ready();
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    start(add_call());
+    connection->flush();
+    receive(reply_frames(1 + 2 * i));
+  }
+  EXPECT_EQ(notes.calls_ended, 100);
+  EXPECT_EQ(ends.longest_pause, 0);
 }
 
 TEST_F(StreamTest, AStreamThatTakesEverythingDoesNotKeepTheLoop) {
