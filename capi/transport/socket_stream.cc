@@ -157,12 +157,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     const int family = endpoint.storage.ss_family;
     const int fd = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0) return errno;
-    asio::error_code error;
-    socket_.assign(asio::generic::stream_protocol(family, IPPROTO_TCP), fd, error);
-    if (error) {
-      ::close(fd);
-      return error.value();
-    }
+    if (const int error = adopt(fd, family); error != 0) return error;
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(tcp_user_timeout_ / 1'000'000));
@@ -197,6 +192,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
       }
     }
     if (error == 0 && connected_to_itself()) error = ECONNREFUSED;
+    if (error == 0) error = watch_for_input_only();
     if (error != 0) {
       note_attempt_failure(error);
       try_next();
@@ -213,6 +209,22 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     const std::shared_ptr<Engine> keep = shared_from_this();
     handler_->on_open();
     if (handler_ != nullptr) read();
+  }
+
+  // Asio goes on watching for output what it has once: each input that was read at once would wake
+  // the loop all the same, since the socket can be written to.
+  int watch_for_input_only() {
+    asio::error_code error;
+    const int fd = socket_.release(error);
+    return error ? error.value() : adopt(fd, endpoints_[next_ - 1].storage.ss_family);
+  }
+
+  // Hands the descriptor to Asio. An errno, and the descriptor is closed; or 0.
+  int adopt(int fd, int family) {
+    asio::error_code error;
+    socket_.assign(asio::generic::stream_protocol(family, IPPROTO_TCP), fd, error);
+    if (error) ::close(fd);
+    return error.value();
   }
 
   // Where nothing listens on a port of the range from which the kernel picks ours, TCP can join the
