@@ -38,6 +38,10 @@ struct ConnectionOptions {
   // Look-up, connect() and the peer's SETTINGS together. Times are in nanoseconds.
   std::int64_t connect_timeout = 5'000'000'000;
   std::int64_t tcp_user_timeout = 20'000'000'000;
+  // While calls are in flight, a peer that is silent for so long is sent a PING; servers hang up on
+  // clients that do so more often than once a minute. It is lost if nothing comes for the second.
+  std::int64_t ping_interval = 65'000'000'000;
+  std::int64_t ping_timeout = 20'000'000'000;
   std::size_t max_send_message = std::size_t{512} << 20;  // checked by the owner before start()
   // A reply over it ends with RESOURCE_EXHAUSTED, Origin::kLocal.
   std::size_t max_receive_message = std::size_t{512} << 20;

@@ -4,6 +4,7 @@
 // change the session and leave the telling to a settle() that is due soon.
 #include "transport/http2_connection.h"
 
+#include <algorithm>
 #include <array>
 #include <new>
 #include <utility>
@@ -34,9 +35,12 @@ Http2Connection::Http2Connection(EventLoop& loop, std::unique_ptr<ByteStream> st
     : loop_(loop),
       observer_(observer),
       connect_timeout_(options.connect_timeout),
+      ping_interval_(options.ping_interval),
+      ping_timeout_(options.ping_timeout),
       stream_(std::move(stream)),
       session_(loop, address, stream_->scheme(), options, output_),
       timer_(loop.make_timer(*this)),
+      keepalive_timer_(loop.make_timer(keepalive_)),
       connect_deadline_(loop.now() + options.connect_timeout),
       last_received_(loop.now()) {
   timer_->set(connect_deadline_);
@@ -53,6 +57,7 @@ bool Http2Connection::can_start() const noexcept {
 
 void Http2Connection::start(UnaryCall& call) noexcept {
   session_.start(call);
+  if (!watched_) check_peer_at(loop_.now() + ping_interval_);
   note_starvation();
   if (session_.has_ended() || session_.draining() != told_draining_) settle_soon();
 }
@@ -230,6 +235,41 @@ void Http2Connection::wake_at(TimePoint when) noexcept {
   } catch (const std::bad_alloc&) {
     // The next event of the stream settles instead.
   }
+}
+
+void Http2Connection::check_peer_at(TimePoint when) noexcept {
+  try {
+    keepalive_timer_->set(when);
+    watched_ = true;
+  } catch (const std::bad_alloc&) {
+    watched_ = false;  // the next call tries again
+  }
+}
+
+void Http2Connection::check_peer() noexcept {
+  watched_ = false;
+  if (error_) return;
+  const TimePoint now = loop_.now();
+  if (std::exchange(ping_open_, false) && last_received_ < last_ping_) {
+    try {
+      fail(ConnectionError::Kind::kLost,
+           "the peer did not answer a PING within " + seconds_text(ping_timeout_));
+    } catch (const std::bad_alloc&) {
+      fail(ConnectionError::Kind::kLost, {});
+    }
+    settle();
+    return;
+  }
+  if (!session_.has_calls()) return;
+  const TimePoint due = std::max(last_received_, last_ping_) + ping_interval_;
+  if (now < due) {
+    check_peer_at(due);
+    return;
+  }
+  ping_open_ = session_.ping();
+  last_ping_ = now;
+  check_peer_at(now + (ping_open_ ? ping_timeout_ : ping_interval_));
+  settle();
 }
 
 void Http2Connection::settle_soon() noexcept {

@@ -9,6 +9,7 @@
 //   after each call whether the connection still exists.
 // - One event from the stream makes one write: completions run first, and what they start goes out
 //   together.
+// - A PING is only ever sent while calls are in flight and the peer is silent; any byte answers it.
 // - Once the connection has failed nothing more is sent, and calls end before on_closed.
 //
 // Threads: the event loop's thread.
@@ -49,6 +50,15 @@ class Http2Connection final : public Connection, private ByteStream::Handler, pr
   std::uint64_t bytes_received() const noexcept override { return bytes_received_; }
 
  private:
+  class Keepalive final : public Task {
+   public:
+    explicit Keepalive(Http2Connection& connection) noexcept : connection_(connection) {}
+    void run() noexcept override { connection_.check_peer(); }
+
+   private:
+    Http2Connection& connection_;
+  };
+
   void on_open() noexcept override;
   void on_received(std::span<const std::uint8_t> bytes) noexcept override;
   void on_writable() noexcept override;
@@ -66,18 +76,25 @@ class Http2Connection final : public Connection, private ByteStream::Handler, pr
   void settle_soon() noexcept;
   void wake_at(TimePoint when) noexcept;
   void note_starvation() noexcept;
+  void check_peer() noexcept;
+  void check_peer_at(TimePoint when) noexcept;
 
   EventLoop& loop_;
   Observer& observer_;
   const std::int64_t connect_timeout_;
+  const std::int64_t ping_interval_;
+  const std::int64_t ping_timeout_;
   OutputQueue output_;
   std::unique_ptr<ByteStream> stream_;  // nullptr once failed
   Http2Session session_;
   std::unique_ptr<Timer> timer_;  // the connect timeout, or a settle that is due
+  Keepalive keepalive_{*this};
+  std::unique_ptr<Timer> keepalive_timer_;
   FirstBytes first_bytes_;
   std::optional<ConnectionError> error_;
   const TimePoint connect_deadline_;
   TimePoint last_received_ = 0;
+  TimePoint last_ping_ = 0;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_received_ = 0;
   bool* destroyed_ = nullptr;  // set while the observer may be on the stack
@@ -85,6 +102,8 @@ class Http2Connection final : public Connection, private ByteStream::Handler, pr
   bool recognised_ = false;  // the peer's first bytes are HTTP/2's
   bool blocked_ = false;     // the stream accepts nothing until on_writable
   bool starved_ = false;     // can_start() was false, and on_capacity is owed
+  bool watched_ = false;     // the keepalive timer runs
+  bool ping_open_ = false;   // nothing has come since the last PING
   bool told_ready_ = false;
   bool told_draining_ = false;
   bool told_closed_ = false;

@@ -218,6 +218,10 @@ void Http2Session::end_all(std::string_view reason) noexcept {
   found_id_ = 0;
 }
 
+bool Http2Session::ping() noexcept {
+  return nghttp2_submit_ping(session_.get(), NGHTTP2_FLAG_NONE, nullptr) == 0;
+}
+
 void Http2Session::say_goodbye() noexcept {
   closing_ = true;
   nghttp2_session_terminate_session(session_.get(), NGHTTP2_NO_ERROR);

@@ -75,6 +75,8 @@ class Http2Session {
   UnaryCall* take_ended() noexcept;
   // Ends every call in flight: the connection is lost.
   void end_all(std::string_view reason) noexcept;
+  // Queues a PING. False: out of memory.
+  bool ping() noexcept;
   // Queues GOAWAY(NO_ERROR); requests that are not framed stay so. end_all() comes next.
   void say_goodbye() noexcept;
 
