@@ -13,6 +13,8 @@ namespace gcs {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
+// A deadline that expires after nothing came for so long makes the connection suspect.
+constexpr std::int64_t kLongestSilence = 10 * kSecond;
 
 // A tenth less than connect() has, so that an attempt that times out can still say what it was
 // waiting for.
@@ -52,6 +54,7 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
       terminal_(std::make_unique<Event>(EventKind::kClientClosed)),
       // Only has to differ from client to client.
       back_off_(static_cast<std::uint64_t>(loop.now()) ^ reinterpret_cast<std::uintptr_t>(this)),
+      passive_back_off_(~static_cast<std::uint64_t>(loop.now())),
       cluster_id_(options.cluster_id),
       deadline_timer_(loop.make_timer(expiry_)),
       reconnect_timer_(loop.make_timer(reconnect_)) {
@@ -152,6 +155,7 @@ void Core::pump() noexcept {
 void Core::start(Call& call) noexcept {
   call.place = Call::Place::kInFlight;
   call.token_version = token_version_;
+  current_->note_waiting(now_);
   current_->start(call);
 }
 
@@ -176,9 +180,14 @@ void Core::cancel_calls_of(const CompletionSink* sink) noexcept {
 void Core::expire() {
   while (Call* call = deadlines_.earliest()) {
     if (call->deadline > now_) break;
+    const bool silent = call->place == Call::Place::kInFlight && call->link == current_.get() &&
+                        call->link->silence(now_) >= kLongestSilence;
     if (call->place == Call::Place::kInFlight) call->link->cancel(*call);
     expire_one(*call);
+    if (silent) suspect_link();
   }
+  if (held_until_ <= now_) release_held_back();
+  drop_spent_links();
   if (current_ && current_->identity_deadline <= now_) {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable,
                  "connected, but GetClusterId was not answered within " +
@@ -188,6 +197,17 @@ void Core::expire() {
   pump();
 }
 
+// Before those that wait already: they came earlier.
+void Core::release_held_back() noexcept {
+  Call* const before = waiting_.front();
+  while (Call* call = held_back_.front()) {
+    held_back_.erase(*call);
+    call->place = Call::Place::kWaiting;
+    waiting_.insert_before(*call, before);
+  }
+  if (!waiting_.empty()) want_connection();
+}
+
 void Core::expire_one(Call& call) noexcept {
   const std::string within = " within " + seconds_text(call.timeout);
   if (call.kind == EventKind::kConnect) {
@@ -195,6 +215,9 @@ void Core::expire_one(Call& call) noexcept {
   } else if (call.place == Call::Place::kInFlight) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagMaybeExecuted,
          "no reply" + within);
+  } else if (call.place == Call::Place::kHeldBack) {
+    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
+         "the GCS was passive (read-only), and did not take the call" + within);
   } else if (call.timeout == 0) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout,
          "a timeout of 0 has expired at once; nothing was sent");
@@ -225,6 +248,7 @@ void Core::fail(Call& call, Status status, std::uint32_t flags, std::string mess
 
 void Core::end(Call& call) noexcept {
   if (call.place == Call::Place::kWaiting) waiting_.erase(call);
+  if (call.place == Call::Place::kHeldBack) held_back_.erase(call);
   call.place = Call::Place::kEnded;
   call.link = nullptr;
   deadlines_.erase(call);
@@ -275,6 +299,10 @@ void Core::end_pass() noexcept {
         deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
     if (current_ && current_->identity_deadline < next) next = current_->identity_deadline;
     if (now_ < paused_until_ && paused_until_ < next) next = paused_until_;
+    if (!held_back_.empty() && held_until_ < next) next = held_until_;
+    for (const auto& link : draining_) {
+      if (link->is_spent()) next = now_;
+    }
     deadline_timer_->set(next);
   }
   deliver(std::move(ended_));

@@ -5,7 +5,7 @@
 //
 // Invariants:
 // - A call is in the table from acceptance until it ends, and in exactly one place: the waiting
-//   list, or in flight on a link.
+//   list, the list of those that a passive GCS has refused, or in flight on a link.
 // - A call that ends leaves the table, the heap and its place at once, and is delivered at the end
 //   of the pass, when nothing of this object is on the stack but end_pass().
 // - The deadline of a call is set once and never restarts, however often the call is sent.
@@ -79,6 +79,7 @@ class Core final : private Link::Owner {
   void start(Call& call) noexcept;
   void expire();
   void expire_one(Call& call) noexcept;
+  void release_held_back() noexcept;
   // Takes the call out of everything; its status, flags and text are set already.
   void end(Call& call) noexcept;
   void fail(Call& call, Status status, std::uint32_t flags, std::string message) noexcept;
@@ -93,6 +94,7 @@ class Core final : private Link::Owner {
   void succeed(Call& call) noexcept;
   void settle_refusal(Link& link, Call& call, Call* before) noexcept;
   void settle_lost(Call& call, Call* before) noexcept;
+  bool hold_back(Call& call) noexcept;
   bool may_send_again(const Call& call) const noexcept;
   bool has_newer_token(const Call& call) noexcept;
   void send_again(Call& call, Call* before) noexcept;
@@ -104,6 +106,9 @@ class Core final : private Link::Owner {
   void link_draining(Link& link, const std::string& reason) noexcept override;
   void link_ended(Link& link, const transport::ConnectionError& error) noexcept override;
   void want_connection() noexcept;
+  void suspect_link() noexcept;
+  void let_finish(const std::string& reason) noexcept;
+  void drop_spent_links() noexcept;
   void connect();
   void give_up_link(Status status, std::uint32_t flags, const std::string& message,
                     bool tell_everyone) noexcept;
@@ -130,12 +135,15 @@ class Core final : private Link::Owner {
   CallTable table_;
   DeadlineHeap deadlines_;
   WaitingList waiting_;
+  WaitingList held_back_;  // until held_until_
   EventList ended_;
   std::unique_ptr<Event> terminal_;
 
   std::unique_ptr<Link> current_;
   std::vector<std::unique_ptr<Link>> draining_;
   BackOff back_off_;
+  BackOff passive_back_off_;
+  transport::TimePoint held_until_ = 0;
   bool reconnect_pending_ = false;
   bool ever_ready_ = false;
   bool closed_ = false;

@@ -110,6 +110,7 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
         fail(call, Status::kClusterChanged, kFlagLocal | kFlagMaybeExecuted, cluster_changed_);
       });
       set_state(State::kLost, cluster_changed_);
+      release_held_back();
       fail_waiting(Status::kClusterChanged, kFlagLocal, cluster_changed_, false);
       return;
     }
@@ -151,6 +152,23 @@ void Core::link_draining(Link& link, const std::string& reason) noexcept {
   log::write(log::Level::kInfo, "the GCS at " + address_text_ + " asks to reconnect: " + reason);
   last_failure_ = reason;
   set_state(State::kLost, reason);
+  let_finish(reason);
+  end_pass();
+}
+
+// Calls expire, and nothing has come for long: what is wrong with this connection may be wrong with
+// it alone. New calls go to another one; those that are on it may still be answered.
+void Core::suspect_link() noexcept {
+  const std::string reason = "nothing came from " + address_text_ + " for " +
+                             seconds_text(current_->silence(now_)) + " while calls were waiting";
+  log::write(log::Level::kWarning, "the connection is not trusted any more: " + reason);
+  last_failure_ = reason;
+  set_state(State::kLost, reason);
+  current_->retire();
+  let_finish(reason);
+}
+
+void Core::let_finish(const std::string& reason) noexcept {
   try {
     draining_.push_back(std::move(current_));
   } catch (const std::bad_alloc&) {
@@ -158,7 +176,14 @@ void Core::link_draining(Link& link, const std::string& reason) noexcept {
     give_up_link(Status::kConnectionLost, kFlagLocal | kFlagRetryable, reason, false);
   }
   want_connection();
-  end_pass();
+}
+
+void Core::drop_spent_links() noexcept {
+  std::erase_if(draining_, [this](const std::unique_ptr<Link>& link) {
+    if (!link->is_spent()) return false;
+    count_bytes(*link);
+    return true;
+  });
 }
 
 void Core::link_ended(Link& link, const ConnectionError& error) noexcept {

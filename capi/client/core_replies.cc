@@ -101,6 +101,12 @@ void Core::succeed(Call& call) noexcept {
       }
     }
   }
+  if (call.status == ray_status(kRayGcsPassive)) {
+    if (hold_back(call)) return;
+    call.flags = kFlagRetryable;
+  } else if (call.known == nullptr || !call.known->read_only) {
+    passive_back_off_.reset();
+  }
   if (call.status != Status::kOk)
     call.set_text(std::string(static_cast<const Event&>(call).message()), address_text_);
   end(call);
@@ -127,6 +133,11 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       }
       flags = kFlagAuth;
       message += " (" + credentials_.where_looked() + ")";
+      break;
+    case StatusCode::kAborted:
+      // Where the reply has no status of Ray's.
+      if (result.message == "GcsPassive" && hold_back(call)) return;
+      flags = result.message == "GcsPassive" ? kFlagRetryable : maybe_executed(result);
       break;
     case StatusCode::kUnavailable:
       if (may_send_again(call)) {
@@ -184,6 +195,22 @@ void Core::settle_lost(Call& call, Call* before) noexcept {
                             : grpc_status(static_cast<std::int32_t>(result.code));
   fail(call, status, (unavailable ? kFlagRetryable : 0) | kFlagMaybeExecuted | kFlagLocal,
        result.message);
+}
+
+// A passive GCS answers some questions and refuses everything else: such a call never ran, and waits
+// apart, so that others go on. False if it is not to wait.
+bool Core::hold_back(Call& call) noexcept {
+  if (!waits_for_ready(call) || !cluster_changed_.empty()) return false;
+  call.stream = {};
+  call.response.clear();
+  call.result = {};
+  call.link = nullptr;
+  call.set_body({});
+  call.forget_outcome();
+  if (held_until_ <= now_) held_until_ = now_ + passive_back_off_.next();
+  call.place = Call::Place::kHeldBack;
+  held_back_.push_back(call);
+  return true;
 }
 
 bool Core::may_send_again(const Call& call) const noexcept {

@@ -118,6 +118,14 @@ class Event {
     set_text(std::move(message), std::move(address));
   }
 
+  // As if it had not ended yet.
+  void forget_outcome() noexcept {
+    status = Status::kOk;
+    flags = 0;
+    number = 0;
+    text_.reset();
+  }
+
   EventKind kind;
   Status status = Status::kOk;
   std::uint32_t flags = 0;

@@ -42,13 +42,14 @@ void Link::on_calls_ended(transport::UnaryCall* first) noexcept {
   transport::UnaryCall* answer = nullptr;
   transport::UnaryCall** link = &first;
   while (*link != nullptr) {
+    --calls_;
     if (*link == question_.get()) {
       answer = *link;
       *link = answer->next;
       answer->next = nullptr;
-      break;
+    } else {
+      link = &(*link)->next;
     }
-    link = &(*link)->next;
   }
   const std::unique_ptr<Call> question = answer == nullptr ? nullptr : std::move(question_);
   if (question) {

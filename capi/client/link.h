@@ -3,6 +3,9 @@
 // One connection of a client, from the attempt until its end: waits for the peer's SETTINGS, asks
 // for the cluster's id where it has to be known, and is then ready for calls.
 //
+// A connection that has become suspect, or that the peer wants to end, takes no new calls; those on it
+// may finish.
+//
 // Invariant: the owner hears of each link at most once that it is ready (per question about the
 // identity), and exactly once that it has ended, after every call on it has ended. It may destroy
 // the link inside any function of the Owner.
@@ -52,13 +55,30 @@ class Link final : public transport::Connection::Observer {
   bool can_start() const noexcept { return phase_ == Phase::kReady && connection_->can_start(); }
   void start(Call& call) noexcept {
     call.link = this;
+    ++calls_;
     dirty_ = true;
     connection_->start(call);
   }
   void cancel(Call& call) noexcept {
+    --calls_;
     dirty_ = true;
     connection_->cancel(call);
   }
+  // A call was started at `now`, or did not end in time.
+  void note_waiting(transport::TimePoint now) noexcept {
+    if (waiting_since_ <= connection_->last_received()) waiting_since_ = now;
+  }
+  // How long calls have waited while nothing came from the peer.
+  std::int64_t silence(transport::TimePoint now) const noexcept {
+    return waiting_since_ <= connection_->last_received() ? 0 : now - waiting_since_;
+  }
+  // No new calls; those that are on it may finish.
+  void retire() noexcept {
+    phase_ = Phase::kDraining;
+    retired_ = true;
+  }
+  // It was retired, and nothing is left on it.
+  bool is_spent() const noexcept { return retired_ && calls_ == 0; }
   void flush() noexcept {
     if (!dirty_) return;
     dirty_ = false;
@@ -82,6 +102,9 @@ class Link final : public transport::Connection::Observer {
   Owner& owner_;
   Phase phase_ = Phase::kConnecting;
   bool dirty_ = false;
+  bool retired_ = false;
+  std::size_t calls_ = 0;  // in flight, the question included
+  transport::TimePoint waiting_since_ = 0;  // counts if nothing was received since
   std::unique_ptr<Call> question_;
   // After the calls that it points to, so that it goes first.
   std::unique_ptr<transport::Connection> connection_;

@@ -38,6 +38,7 @@ constexpr Status grpc_status(std::int32_t code) noexcept {
 }
 // Ray's own code `code` out of a reply.
 inline constexpr std::int32_t kRayNotFound = 17;
+inline constexpr std::int32_t kRayGcsPassive = 38;
 constexpr Status ray_status(std::int32_t code) noexcept {
   return static_cast<Status>(static_cast<std::int32_t>(Status::kRay) + code);
 }
