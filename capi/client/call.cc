@@ -38,6 +38,16 @@ void Call::lend_request(transport::SharedBytes bytes) noexcept {
   message_owner = std::move(bytes);
 }
 
+PendingBudget::Verdict Call::count_in(PendingBudget& budget) noexcept {
+  const std::uint64_t bytes = message.size() > kInlineRequest ? message.size() : 0;
+  const PendingBudget::Verdict verdict = budget.admit(bytes);
+  if (verdict == PendingBudget::Verdict::kAdmitted) {
+    budget_ = &budget;
+    counted_bytes_ = bytes;
+  }
+  return verdict;
+}
+
 void Call::drop_request() noexcept {
   message = {};
   message_owner.reset();

@@ -12,9 +12,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "client/event.h"
 #include "client/methods.h"
+#include "client/pending_budget.h"
 #include "transport/call.h"
 
 namespace gcs {
@@ -41,6 +43,8 @@ class Call final : public Event, public transport::UnaryCall {
 
   Call(EventKind kind, const Method& method);
   explicit Call(std::string_view unknown_path);
+  ~Call() override { release_budget(); }
+  void handed_over() noexcept override { release_budget(); }
 
   // Room for a request of `size` bytes, to be written at once: inside the object when small, else
   // in a shared block.
@@ -53,6 +57,8 @@ class Call final : public Event, public transport::UnaryCall {
   std::span<const std::uint8_t> body() const noexcept override { return body_; }
   std::string_view details() const noexcept override { return result.details; }
   void set_body(std::span<const std::uint8_t> body) noexcept { body_ = body; }
+  // Counts the call as pending. From then on it is until it is handed over, or destroyed.
+  PendingBudget::Verdict count_in(PendingBudget& budget) noexcept;
   // The request is not needed any more; frees what it holds.
   void drop_request() noexcept;
 
@@ -83,7 +89,13 @@ class Call final : public Event, public transport::UnaryCall {
   std::span<const std::uint8_t> entries_rest;
 
  private:
+  void release_budget() noexcept {
+    if (auto* const budget = std::exchange(budget_, nullptr)) budget->release(counted_bytes_);
+  }
+
   std::span<const std::uint8_t> body_;
+  PendingBudget* budget_ = nullptr;
+  std::uint64_t counted_bytes_ = 0;
   std::string own_path_;
   std::array<std::uint8_t, kInlineRequest> inline_request_;
 };

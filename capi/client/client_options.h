@@ -24,6 +24,9 @@ struct ClientOptions {
   std::uint64_t max_send_message = std::uint64_t{512} << 20;
   std::uint64_t max_receive_message = std::uint64_t{512} << 20;
   std::int64_t tcp_user_timeout = 20'000'000'000;
+  // From acceptance until the event was taken.
+  std::uint64_t max_pending_calls = 1'000'000;
+  std::uint64_t max_pending_bytes = std::uint64_t{4} << 30;  // of requests
   // Gets state events and the terminal one; may be empty. The function and the user are for the
   // sink.
   SinkReference event_sink;

@@ -2,14 +2,21 @@
 //
 // What others may ask of a client: its state, its cluster, its counters.
 //
-// Threads: written in the loop's turn alone, read by any. The cluster's id is locked; the rest is
+// Threads: written in the loop's turn alone, read by any. Texts are locked; the rest is
 // atomic, each value by itself, so that the counters of one snapshot need not add up.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
+
+#include "client/methods.h"
 
 namespace gcs {
 
@@ -33,14 +40,43 @@ class ClientStatus {
   // A counter with one writer needs no locked instruction.
   class Counter {
    public:
-    void add(std::uint64_t count = 1) noexcept {
-      value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
-    }
+    void add(std::uint64_t count = 1) noexcept { set(get() + count); }
+    void set(std::uint64_t value) noexcept { value_.store(value, std::memory_order_relaxed); }
     std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
 
    private:
     std::atomic<std::uint64_t> value_{0};
   };
+  // The calls of one method, by how they ended.
+  struct MethodCounters {
+    Counter ok;
+    Counter failed;
+    Counter cancelled;
+    Counter expired;
+    Counter sent_again;
+  };
+  // Counts of calls by the time from acceptance to end: four buckets for each doubling.
+  class Latencies {
+   public:
+    static constexpr std::size_t kBuckets = 44 * 4;
+    void add(std::int64_t nanoseconds) noexcept { buckets_[bucket_of(nanoseconds)].add(); }
+    std::uint64_t count(std::size_t bucket) const noexcept { return buckets_[bucket].get(); }
+    // What is in the bucket took less than this.
+    static std::uint64_t bound(std::size_t bucket) noexcept {
+      return (std::uint64_t{5} + bucket % 4) << (bucket / 4);
+    }
+    static std::size_t bucket_of(std::int64_t nanoseconds) noexcept {
+      const auto time = static_cast<std::uint64_t>(std::max<std::int64_t>(nanoseconds, 4));
+      const auto octave = static_cast<std::size_t>(std::bit_width(time)) - 3;
+      return std::min(octave * 4 + ((time >> octave) & 3), kBuckets - 1);
+    }
+
+   private:
+    std::array<Counter, kBuckets> buckets_;
+  };
+
+  // Throws std::bad_alloc.
+  ClientStatus() : methods_(std::make_unique<MethodCounters[]>(method_count() + 1)) {}
 
   State state() const noexcept { return state_.load(std::memory_order_acquire); }
   void set_state(State state) noexcept { state_.store(state, std::memory_order_release); }
@@ -53,6 +89,19 @@ class ClientStatus {
     const std::lock_guard lock(mutex_);
     cluster_id_ = id;
   }
+  // Why the last connection was lost, or could not be made.
+  std::string last_disconnect() const {
+    const std::lock_guard lock(mutex_);
+    return last_disconnect_;
+  }
+  void set_last_disconnect(const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    last_disconnect_ = why;
+  }
+
+  // 0: all methods without a number.
+  MethodCounters& method(std::uint32_t id) noexcept { return methods_[id]; }
+  const MethodCounters& method(std::uint32_t id) const noexcept { return methods_[id]; }
 
   ClientStats stats() const noexcept {
     ClientStats stats;
@@ -71,14 +120,21 @@ class ClientStatus {
   Counter started;
   Counter completed;
   Counter failed;
+  Counter waiting;    // for a connection, or for room on it
+  Counter in_flight;  // sent, or being sent
+  Counter sent_again;
   Counter connects;
+  Counter disconnects;  // connections that were ready, and were lost
   Counter bytes_sent;
   Counter bytes_received;
+  Latencies latencies;
 
  private:
   std::atomic<State> state_{State::kIdle};
+  const std::unique_ptr<MethodCounters[]> methods_;
   mutable std::mutex mutex_;
   std::string cluster_id_;
+  std::string last_disconnect_;
 };
 
 }  // namespace gcs

@@ -42,7 +42,7 @@ std::string seconds_text(std::int64_t nanoseconds) {
 
 Core::Core(transport::EventLoop& loop, transport::Connector& connector,
            const ClientOptions& options, const transport::Address& address, Credentials credentials,
-           ClientStatus& status, std::uint64_t event_id)
+           ClientStatus& status, PendingBudget& budget, std::uint64_t event_id)
     : loop_(loop),
       connector_(connector),
       options_(options),
@@ -51,6 +51,7 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
       credentials_(std::move(credentials)),
       status_(status),
       event_id_(event_id),
+      budget_(budget),
       terminal_(std::make_unique<Event>(EventKind::kClientClosed)),
       // Only has to differ from client to client.
       back_off_(static_cast<std::uint64_t>(loop.now()) ^ reinterpret_cast<std::uintptr_t>(this)),
@@ -77,8 +78,9 @@ void Core::accept_one(std::unique_ptr<Call> call) noexcept {
   const bool is_connect = call->kind == EventKind::kConnect;
   if (call->timeout == kTimeoutDefault)
     call->timeout = is_connect ? options_.connect_timeout : options_.timeout;
-  const transport::TimePoint started = call->started == 0 ? now_ : call->started;
-  call->deadline = call->timeout == kTimeoutNone ? transport::kNever : add(started, call->timeout);
+  if (call->started == 0) call->started = now_;
+  call->deadline =
+      call->timeout == kTimeoutNone ? transport::kNever : add(call->started, call->timeout);
   try {
     table_.reserve_one();
     deadlines_.reserve_one();
@@ -111,9 +113,45 @@ bool Core::refuse(Call& call, bool id_in_use) noexcept {
              " bytes, and the client's max_send_message is " +
              std::to_string(options_.max_send_message));
   } else {
-    return false;
+    return over_limit(call);
   }
   return true;
+}
+
+bool Core::over_limit(Call& call) noexcept {
+  switch (call.count_in(budget_)) {
+    case PendingBudget::Verdict::kAdmitted:
+      return false;
+    case PendingBudget::Verdict::kTooManyCalls:
+      fail(call, Status::kLimit, kFlagLocal | kFlagRetryable,
+           "the client's max_pending_calls, " + std::to_string(budget_.max_calls()) +
+               ", are pending, those included whose events nobody has taken");
+      return true;
+    case PendingBudget::Verdict::kTooManyBytes:
+      fail(call, Status::kLimit, kFlagLocal | kFlagRetryable,
+           "with this request of " + std::to_string(call.message.size()) +
+               " bytes more than the client's max_pending_bytes, " +
+               std::to_string(budget_.max_bytes()) + ", would be pending");
+      return true;
+  }
+  return false;
+}
+
+void Core::count_end(const Call& call, bool answered) noexcept {
+  ClientStatus::MethodCounters& method = counters(call);
+  if (answered) {
+    method.ok.add();
+  } else if (call.status == Status::kCancelled) {
+    method.cancelled.add();
+  } else if (call.status == Status::kDeadline) {
+    method.expired.add();
+  } else {
+    method.failed.add();
+  }
+}
+
+ClientStatus::MethodCounters& Core::counters(const Call& call) noexcept {
+  return status_.method(call.known == nullptr ? 0 : call.known->id);
 }
 
 void Core::wait(Call& call) noexcept {
@@ -255,6 +293,10 @@ void Core::end(Call& call) noexcept {
   call.drop_request();
   const bool answered = call.status == Status::kOk || is_absence(call);
   (answered ? status_.completed : status_.failed).add();
+  if (call.kind != EventKind::kConnect) {
+    count_end(call, answered);
+    status_.latencies.add(now_ - call.started);
+  }
   ended_.push_back(table_.take(call));
 }
 
@@ -294,6 +336,8 @@ void Core::end_pass() noexcept {
   for (const auto& link : draining_) link->flush();
   if (current_) count_bytes(*current_);
   for (const auto& link : draining_) count_bytes(*link);
+  status_.waiting.set(waiting_.size() + held_back_.size());
+  status_.in_flight.set(table_.size() - waiting_.size() - held_back_.size());
   if (!closed_) {
     transport::TimePoint next =
         deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;

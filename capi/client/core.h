@@ -31,6 +31,7 @@
 #include "client/credentials.h"
 #include "client/deadline_heap.h"
 #include "client/link.h"
+#include "client/pending_budget.h"
 #include "client/waiting_list.h"
 #include "transport/connection.h"
 
@@ -40,7 +41,7 @@ class Core final : private Link::Owner {
  public:
   Core(transport::EventLoop& loop, transport::Connector& connector, const ClientOptions& options,
        const transport::Address& address, Credentials credentials, ClientStatus& status,
-       std::uint64_t event_id);
+       PendingBudget& budget, std::uint64_t event_id);
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
   ~Core() = default;
@@ -74,6 +75,9 @@ class Core final : private Link::Owner {
   // Calls (core.cc).
   void accept_one(std::unique_ptr<Call> call) noexcept;
   bool refuse(Call& call, bool id_in_use) noexcept;
+  bool over_limit(Call& call) noexcept;
+  void count_end(const Call& call, bool answered) noexcept;
+  ClientStatus::MethodCounters& counters(const Call& call) noexcept;
   void wait(Call& call) noexcept;
   void pump() noexcept;
   void start(Call& call) noexcept;
@@ -117,6 +121,7 @@ class Core final : private Link::Owner {
   void become_ready(Link& link) noexcept;
   void set_state(State state, const std::string& why) noexcept;
   void count_bytes(Link& link) noexcept;
+  void log_connection(bool serious, const std::string& text) noexcept;
   std::vector<transport::Header> metadata(bool with_cluster_id) const;
   std::string no_connection_text(std::string_view within = {}) const;
 
@@ -136,6 +141,7 @@ class Core final : private Link::Owner {
   DeadlineHeap deadlines_;
   WaitingList waiting_;
   WaitingList held_back_;  // until held_until_
+  PendingBudget& budget_;
   EventList ended_;
   std::unique_ptr<Event> terminal_;
 
@@ -152,6 +158,8 @@ class Core final : private Link::Owner {
   std::string cluster_id_;       // known: given, or learned
   std::string cluster_changed_;  // not empty: every call fails with this text
   std::string last_failure_;
+  transport::TimePoint logged_at_ = 0;  // the last record about the connection
+  std::uint32_t unlogged_ = 0;          // those that would have been too many
 
   Expiry<&Core::expire> expiry_{*this};
   Expiry<&Core::connect> reconnect_{*this};

@@ -127,7 +127,7 @@ void Core::become_ready(Link& link) noexcept {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
     return;
   }
-  if (ever_ready_) log::write(log::Level::kInfo, "connected again to " + address_text_);
+  if (ever_ready_) log_connection(false, "connected again to " + address_text_);
   ever_ready_ = true;
   last_failure_.clear();
   status_.connects.add();
@@ -149,7 +149,9 @@ void Core::link_has_capacity(Link& link) noexcept {
 void Core::link_draining(Link& link, const std::string& reason) noexcept {
   if (&link != current_.get()) return;
   begin_pass();
-  log::write(log::Level::kInfo, "the GCS at " + address_text_ + " asks to reconnect: " + reason);
+  status_.disconnects.add();
+  status_.set_last_disconnect(reason);
+  log_connection(false, "the GCS at " + address_text_ + " asks to reconnect: " + reason);
   last_failure_ = reason;
   set_state(State::kLost, reason);
   let_finish(reason);
@@ -161,7 +163,9 @@ void Core::link_draining(Link& link, const std::string& reason) noexcept {
 void Core::suspect_link() noexcept {
   const std::string reason = "nothing came from " + address_text_ + " for " +
                              seconds_text(current_->silence(now_)) + " while calls were waiting";
-  log::write(log::Level::kWarning, "the connection is not trusted any more: " + reason);
+  status_.disconnects.add();
+  status_.set_last_disconnect(reason);
+  log_connection(true, "the connection is not trusted any more: " + reason);
   last_failure_ = reason;
   set_state(State::kLost, reason);
   current_->retire();
@@ -212,9 +216,10 @@ void Core::give_up_link(Status status, std::uint32_t flags, const std::string& m
   count_bytes(*gone);
   const bool was_ready = gone->phase() == Link::Phase::kReady;
   last_failure_ = message;
-  log::write(was_ready ? log::Level::kWarning : log::Level::kInfo,
-             (was_ready ? "lost the connection to " : "cannot connect to ") + address_text_ + ": " +
-                 message);
+  if (was_ready) status_.disconnects.add();
+  status_.set_last_disconnect(message);
+  log_connection(was_ready, (was_ready ? "lost the connection to " : "cannot connect to ") +
+                                address_text_ + ": " + message);
   // Calls on it that it has not ended itself.
   table_.for_each([&](Call& call) {
     if (call.link == gone.get()) {
@@ -238,6 +243,22 @@ void Core::set_state(State state, const std::string& why) noexcept {
   log::write(log::Level::kDebug,
              "the client of " + address_text_ + " is " + state_name(state) + ": " + why);
   add_event(EventKind::kState, static_cast<std::int64_t>(state), why);
+}
+
+// At most one record a second: a server that accepts and drops must not fill a disk.
+void Core::log_connection(bool serious, const std::string& text) noexcept {
+  constexpr std::int64_t kInterval = 1'000'000'000;
+  const log::Level level = serious ? log::Level::kWarning : log::Level::kInfo;
+  if (!log::enabled(level)) return;
+  if (logged_at_ != 0 && now_ - logged_at_ < kInterval) {
+    ++unlogged_;
+    return;
+  }
+  logged_at_ = now_;
+  const std::uint32_t unlogged = std::exchange(unlogged_, 0);
+  log::write(level, unlogged == 0 ? text
+                                  : text + " (" + std::to_string(unlogged) +
+                                        " more records about this connection were left out)");
 }
 
 void Core::count_bytes(Link& link) noexcept {

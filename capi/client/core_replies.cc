@@ -197,10 +197,12 @@ void Core::settle_lost(Call& call, Call* before) noexcept {
        result.message);
 }
 
-// A passive GCS answers some questions and refuses everything else: such a call never ran, and waits
-// apart, so that others go on. False if it is not to wait.
+// A passive GCS answers some questions and refuses everything else: such a call never ran, and
+// waits apart, so that others go on. False if it is not to wait.
 bool Core::hold_back(Call& call) noexcept {
   if (!waits_for_ready(call) || !cluster_changed_.empty()) return false;
+  status_.sent_again.add();
+  counters(call).sent_again.add();
   call.stream = {};
   call.response.clear();
   call.result = {};
@@ -219,6 +221,8 @@ bool Core::may_send_again(const Call& call) const noexcept {
 }
 
 void Core::send_again(Call& call, Call* before) noexcept {
+  status_.sent_again.add();
+  counters(call).sent_again.add();
   call.stream = {};
   call.response.clear();
   std::string reason = std::move(call.result.message);

@@ -118,6 +118,8 @@ class Event {
     set_text(std::move(message), std::move(address));
   }
 
+  // The application has it now.
+  virtual void handed_over() noexcept {}
   // As if it had not ended yet.
   void forget_outcome() noexcept {
     status = Status::kOk;

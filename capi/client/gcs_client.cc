@@ -101,7 +101,7 @@ std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_
                                             std::move(runtime));
   client->core_ = std::make_unique<Core>(client->runtime_->loop(), client->runtime_->connector(),
                                          client->options_, client->address_, std::move(credentials),
-                                         client->status_, event_id);
+                                         client->status_, *client->budget_, event_id);
   client->epilogue_ = Epilogue::make_event();
   // Before others know of it: they may close it at once.
   client->alive_ = client;
@@ -119,7 +119,8 @@ GcsClient::GcsClient(Private, ClientOptions options, transport::Address address,
     : options_(std::move(options)),
       address_(std::move(address)),
       address_text_(address_.text()),
-      runtime_(std::move(runtime)) {}
+      runtime_(std::move(runtime)),
+      budget_(PendingBudget::create(options_.max_pending_calls, options_.max_pending_bytes)) {}
 
 GcsClient::~GcsClient() = default;
 

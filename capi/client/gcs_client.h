@@ -67,6 +67,8 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   const std::string& address() const noexcept { return address_text_; }
   std::string cluster_id() const { return status_.cluster_id(); }
   ClientStats stats() const noexcept { return status_.stats(); }
+  const ClientStatus& status() const noexcept { return status_; }
+  const PendingBudget& pending() const noexcept { return *budget_; }
   const ClientOptions& options() const noexcept { return options_; }
 
  private:
@@ -96,6 +98,7 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   const transport::Address address_;
   const std::string address_text_;
   const std::shared_ptr<Runtime> runtime_;
+  const PendingBudget::Owner budget_;
   ClientStatus status_;
 
   std::mutex mutex_;

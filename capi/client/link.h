@@ -3,8 +3,8 @@
 // One connection of a client, from the attempt until its end: waits for the peer's SETTINGS, asks
 // for the cluster's id where it has to be known, and is then ready for calls.
 //
-// A connection that has become suspect, or that the peer wants to end, takes no new calls; those on it
-// may finish.
+// A connection that has become suspect, or that the peer wants to end, takes no new calls; those on
+// it may finish.
 //
 // Invariant: the owner hears of each link at most once that it is ready (per question about the
 // identity), and exactly once that it has ended, after every call on it has ended. It may destroy
@@ -103,7 +103,7 @@ class Link final : public transport::Connection::Observer {
   Phase phase_ = Phase::kConnecting;
   bool dirty_ = false;
   bool retired_ = false;
-  std::size_t calls_ = 0;  // in flight, the question included
+  std::size_t calls_ = 0;                   // in flight, the question included
   transport::TimePoint waiting_since_ = 0;  // counts if nothing was received since
   std::unique_ptr<Call> question_;
   // After the calls that it points to, so that it goes first.

@@ -29,6 +29,10 @@ static_assert(numbered_from_one());
 
 }  // namespace
 
+std::uint32_t method_count() noexcept {
+  return std::size(kMethods);
+}
+
 const Method* find_method(std::uint32_t id) noexcept {
   return id >= 1 && id <= std::size(kMethods) ? &kMethods[id - 1] : nullptr;
 }

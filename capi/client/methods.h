@@ -29,6 +29,8 @@ inline constexpr std::uint32_t kGetAllNodeInfo = 9;
 inline constexpr std::uint32_t kCheckAlive = 10;
 }  // namespace method
 
+// How many methods have a number; these are 1, 2, ...
+std::uint32_t method_count() noexcept;
 // nullptr: no such number, no such path.
 const Method* find_method(std::uint32_t id) noexcept;
 const Method* find_method(std::string_view path) noexcept;

@@ -13,6 +13,7 @@ namespace gcs {
 class WaitingList {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
+  std::size_t size() const noexcept { return size_; }
   Call* front() const noexcept { return first_; }
   void push_back(Call& call) noexcept { insert(call, last_, nullptr); }
   // Before `before`; nullptr: at the end.
@@ -25,6 +26,7 @@ class WaitingList {
     (call.waiting_next == nullptr ? last_ : call.waiting_next->waiting_previous) =
         call.waiting_previous;
     call.waiting_previous = call.waiting_next = nullptr;
+    --size_;
   }
 
  private:
@@ -33,10 +35,12 @@ class WaitingList {
     call.waiting_next = next;
     (previous == nullptr ? first_ : previous->waiting_next) = &call;
     (next == nullptr ? last_ : next->waiting_previous) = &call;
+    ++size_;
   }
 
   Call* first_ = nullptr;
   Call* last_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 }  // namespace gcs

@@ -166,6 +166,9 @@ typedef struct gcs_client_options {
   int64_t tcp_user_timeout;     /* 20 s */
   gcs_completion_fn event_fn;   /* gets GCS_EVENT_STATE events and one GCS_EVENT_CLIENT_CLOSED; may be NULL */
   void *event_user;
+  uint64_t
+      max_pending_calls; /* from acceptance until the event was taken; more end with GCS_LIMIT at once. 1 000 000 */
+  uint64_t max_pending_bytes; /* of the requests of these; 4 GiB */
 } gcs_client_options;
 
 /* Fills in the defaults. Pass sizeof(gcs_client_options). GCS_ABI for a size that no release had. */
@@ -210,7 +213,11 @@ GCS_API gcs_status gcs_client_address(gcs_client client, gcs_buffer **out_addres
 /* 56 hex digits, or empty while not known. Free with gcs_buffer_free(). */
 GCS_API gcs_status gcs_client_cluster_id(gcs_client client, gcs_buffer **out_cluster_id);
 
-/* Counters as a JSON object: state, calls started, completed, failed, pending, connects, bytes. Free with gcs_buffer_free(). */
+/* Counters as a JSON object: "state"; calls "started", "completed" (with a reply), "failed", "pending", of which "waiting" for a
+ * connection or room on it, and "in_flight"; "not_taken": those counted by max_pending_calls; "pending_bytes"; "sent_again";
+ * "connects", "disconnects" and "last_disconnect", a text; "bytes_sent", "bytes_received"; "methods": by path, or "other",
+ * how calls ended ("ok", "failed", "cancelled", "expired") and how often they were "sent_again"; "latencies": from acceptance to
+ * end, as [upper bound in nanoseconds, count] pairs that grow. Free with gcs_buffer_free(). */
 GCS_API gcs_status gcs_client_stats(gcs_client client, gcs_buffer **out_json);
 
 /* Ends every pending call with GCS_CLOSED and gives the client up. Never blocks. */

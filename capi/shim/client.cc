@@ -14,6 +14,7 @@
 #include "shim/handles.h"
 #include "shim/objects.h"
 #include "shim/options.h"
+#include "shim/stats_json.h"
 #include "shim/submission.h"
 
 using namespace gcs::shim;
@@ -21,27 +22,6 @@ using gcs::Refusal;
 using gcs::Status;
 
 namespace {
-
-std::string stats_json(const gcs::ClientStats& stats) {
-  std::string json = "{\"state\":\"";
-  json += gcs::state_name(stats.state);
-  json += '"';
-  const auto add = [&json](const char* name, std::uint64_t value) {
-    json += ",\"";
-    json += name;
-    json += "\":";
-    json += std::to_string(value);
-  };
-  add("started", stats.started);
-  add("completed", stats.completed);
-  add("failed", stats.failed);
-  add("pending", stats.pending);
-  add("connects", stats.connects);
-  add("bytes_sent", stats.bytes_sent);
-  add("bytes_received", stats.bytes_received);
-  json += '}';
-  return json;
-}
 
 void close_clients() {
   caught([]() -> Refusal {
@@ -126,8 +106,7 @@ gcs_status gcs_client_cluster_id(gcs_client client, gcs_buffer** out_cluster_id)
 }
 
 gcs_status gcs_client_stats(gcs_client client, gcs_buffer** out_json) {
-  return client_text(client, out_json,
-                     [](const gcs::GcsClient& of) { return stats_json(of.stats()); });
+  return client_text(client, out_json, [](const gcs::GcsClient& of) { return stats_json(of); });
 }
 
 gcs_status gcs_client_close(gcs_client client) {

@@ -38,9 +38,11 @@ inline const Event* from_c(const gcs_error* error) noexcept {
   return reinterpret_cast<const Event*>(error);
 }
 inline gcs_event* event_to_c(std::unique_ptr<Event> event) noexcept {
+  if (event) event->handed_over();
   return reinterpret_cast<gcs_event*>(event.release());
 }
 inline gcs_buffer* buffer_to_c(std::unique_ptr<Event> event) noexcept {
+  if (event) event->handed_over();
   return reinterpret_cast<gcs_buffer*>(event.release());
 }
 inline gcs_error* error_to_c(std::unique_ptr<Event> event) noexcept {

@@ -37,6 +37,9 @@ Refusal check_choices(const gcs_client_options& options) {
     return refuse_argument(
         "max_send_message and max_receive_message are at least 1 byte and below 4 GiB");
   }
+  if (options.max_pending_calls == 0 || options.max_pending_bytes == 0) {
+    return refuse_argument("max_pending_calls and max_pending_bytes are at least 1");
+  }
   return {};
 }
 
@@ -76,6 +79,8 @@ gcs_client_options default_client_options() noexcept {
   options.max_send_message = defaults.max_send_message;
   options.max_receive_message = defaults.max_receive_message;
   options.tcp_user_timeout = defaults.tcp_user_timeout;
+  options.max_pending_calls = defaults.max_pending_calls;
+  options.max_pending_bytes = defaults.max_pending_bytes;
   return options;
 }
 
@@ -98,6 +103,8 @@ Refusal read_client_options(const gcs_client_options* given, ClientOptions* out)
   out->wait_for_ready = options.wait_for_ready == 1;
   out->max_send_message = options.max_send_message;
   out->max_receive_message = options.max_receive_message;
+  out->max_pending_calls = options.max_pending_calls;
+  out->max_pending_bytes = options.max_pending_bytes;
   if (options.event_fn != nullptr) {
     Target target;
     if (Refusal refusal = resolve_target(options.event_fn, options.event_user, &target)) {

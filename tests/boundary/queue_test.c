@@ -15,7 +15,7 @@ static void free_all(gcs_event** events, size_t count) {
 static void wait_until_pending_is_zero(void) {
   for (;;) {
     gcs_buffer* buffer = NULL;
-    char json[512];
+    char json[4096];
     CHECK_EQUAL(gcs_client_stats(client, &buffer), GCS_OK);
     CHECK(gcs_buffer_size(buffer) < sizeof json);
     memcpy(json, gcs_buffer_data(buffer), gcs_buffer_size(buffer));
