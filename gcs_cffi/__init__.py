@@ -10,6 +10,7 @@ Invariant: importing this package starts no thread and imports no protobuf.
 from gcs_cffi import errors, ids, options, sync
 from gcs_cffi._native import version as _version
 from gcs_cffi.client import Connecting, GcsClient, connect
+from gcs_cffi.connection import StateWatch
 from gcs_cffi.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -39,6 +40,7 @@ from gcs_cffi.ids import (
 from gcs_cffi.jobs import Jobs
 from gcs_cffi.kv import KeyValueStore
 from gcs_cffi.nodes import Nodes
+from gcs_cffi.options import StateChange
 
 __version__ = _version()
 
@@ -66,6 +68,8 @@ __all__ = [
     "ObjectID",
     "PlacementGroupID",
     "RpcError",
+    "StateChange",
+    "StateWatch",
     "TaskID",
     "UnavailableError",
     "UnsupportedByServerError",

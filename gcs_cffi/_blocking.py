@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import os
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status
@@ -31,6 +32,47 @@ _DRAIN_BYTES: Final = 64 * 1024
 _KEPT: Final = 8
 
 _idle: list[_native.Queue] = []
+
+
+class Stream:
+    """Events that come one after the other, with one id. For one thread at a time.
+
+    Args:
+        client: the library's number of the client whose states are watched.
+    """
+
+    __slots__ = ("_ended", "_events", "_queue")
+
+    def __init__(self, client: int) -> None:
+        self._events: deque[tuple[int, bytes]] = deque()
+        self._ended = False
+        self._queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
+        _native.client_watch(client, self._queue.next_id(), self._queue)
+
+    def next(self) -> tuple[int, bytes] | None:
+        """Waits for an event: its number and its bytes; None at the end, and from then on."""
+        queue = self._queue
+        while not self._events and not self._ended:
+            status, events = queue.drain(_SLICE)
+            if status in (_status.CLOSED, _status.BAD_HANDLE):
+                self._ended = True
+            elif status not in (_status.OK, _status.DEADLINE, _status.INTERRUPTED):
+                raise from_status(status, _status.FLAG_LOCAL, "the states cannot be waited for")
+            for _, ended, _kind, _flags, number, offset, size, buffer in events:
+                body = (
+                    _native.take_buffer(buffer) if buffer else queue.arena[offset : offset + size]
+                )
+                if ended == _status.OK:
+                    self._events.append((number, body))
+                else:
+                    self._ended = True
+        return self._events.popleft() if self._events else None
+
+    def close(self) -> None:
+        """Ends the stream. Again does nothing."""
+        self._events.clear()
+        self._ended = True
+        self._queue.close()  # which cancels the watch
 
 
 class Channel(ClientHandle):
@@ -75,6 +117,12 @@ class Channel(ClientHandle):
         if status != _status.OK:
             raise from_status(status, _status.FLAG_LOCAL, "the library refused the call")
         return _wait(queue, call_id)
+
+    def watch(self) -> Stream:
+        """The states of the client, as a stream of numbers and texts."""
+        if not self.handle:
+            raise self.closed_error()
+        return Stream(self.handle)
 
     def close(self) -> None:
         """Ends the client, and gives up what belonged to closed loops."""

@@ -10,15 +10,100 @@ Invariants:
 from __future__ import annotations
 
 from asyncio import get_running_loop
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from gcs_cffi import _log, _native
+from gcs_cffi import _log, _native, _status
 from gcs_cffi._handle import ClientHandle
-from gcs_cffi._packed import POINTER_SIZE, pack_call
+from gcs_cffi._packed import POINTER_SIZE, pack_call, state_change
 from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
 
 if TYPE_CHECKING:
-    from gcs_cffi.options import ClientOptions
+    from asyncio import Future
+    from collections.abc import Callable
+
+    from gcs_cffi.options import ClientOptions, StateChange
+
+
+class Stream:
+    """Events that come one after the other, with one id. Belongs to the loop that it was made in.
+
+    Args:
+        client: the library's number of the client whose states are watched.
+        reactor: the running loop's.
+        callback: gets each event, in the loop, and nothing is kept for `next()`.
+    """
+
+    __slots__ = ("_callback", "_client", "_events", "_id", "_reactor", "_waiter")
+
+    def __init__(
+        self,
+        client: int,
+        reactor: Reactor,
+        callback: Callable[[tuple[int, bytes]], object] | None = None,
+    ) -> None:
+        self._client = client
+        self._reactor = reactor
+        self._events: deque[tuple[int, bytes] | None] = deque()
+        self._waiter: Future[None] | None = None
+        self._callback = callback
+        self._id = reactor.queue.next_id()
+        reactor.streams[self._id] = self._take
+        try:
+            _native.client_watch(client, self._id, reactor.queue)
+        except BaseException:
+            del reactor.streams[self._id]
+            raise
+
+    async def next(self) -> tuple[int, bytes] | None:
+        """Waits for an event: its number and its bytes; None at the end, and from then on.
+
+        Raises:
+            RuntimeError: somebody waits already, or this is another event loop.
+        """
+        loop = get_running_loop()
+        if self._waiter is not None:
+            raise RuntimeError("somebody waits for the next state already")
+        if not self._events:
+            if self._reactor.loop() is not loop:
+                raise RuntimeError("this was begun in another event loop")
+            self._waiter = loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        event = self._events[0]
+        if event is not None:
+            self._events.popleft()
+        return event
+
+    def close(self) -> None:
+        """Ends the stream: what has not been taken is dropped. Again does nothing."""
+        if self._reactor.streams.pop(self._id, None) is not None:
+            _native.cancel(self._client, self._id)
+        self._events.clear()
+        self._end()
+
+    def _take(self, status: int, _flags: int, number: int, body: bytes) -> None:
+        if status == _status.OK:
+            if self._callback is None:
+                self._events.append((number, body))
+                self._wake()
+                return
+            loop = self._reactor.loop()
+            if loop is not None:
+                loop.call_soon(self._callback, (number, body))
+        else:
+            self._reactor.streams.pop(self._id, None)
+            self._end()
+
+    def _end(self) -> None:
+        self._events.append(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Channel(ClientHandle):
@@ -86,6 +171,19 @@ class Channel(ClientHandle):
         except BaseException:
             reactor.cancel(client, call_id)
             raise
+
+    async def watch(self) -> Stream:
+        """The states of the client, as a stream of numbers and texts. Of the running loop."""
+        return self._watch(None)
+
+    def watch_with(self, callback: Callable[[StateChange], object]) -> Stream:
+        """The same, each handed to a function in the running loop."""
+        return self._watch(lambda event: callback(state_change(event)))
+
+    def _watch(self, callback: Callable[[tuple[int, bytes]], object] | None) -> Stream:
+        if not self.handle:
+            raise self.closed_error()
+        return Stream(self.handle, reactor_for(get_running_loop()), callback)
 
     async def close(self) -> None:
         """Ends the client, and gives up what belonged to closed loops."""

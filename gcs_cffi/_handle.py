@@ -11,11 +11,13 @@ Invariants:
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any
 
-from gcs_cffi import _native, _status, options
+from gcs_cffi import _native, _status
+from gcs_cffi._packed import STATES
 from gcs_cffi.errors import from_status
 from gcs_cffi.ids import ClusterID
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
     from gcs_cffi.errors import GcsError
     from gcs_cffi.options import State
-
-_STATES: Final[tuple[State, ...]] = get_args(options.State)
 
 
 class ClientHandle:
@@ -60,7 +60,14 @@ class ClientHandle:
         """What the client is doing."""
         if not self.handle or self._inherited:
             return "closed"
-        return _STATES[_native.client_state(self.handle)]
+        return STATES[_native.client_state(self.handle)]
+
+    def stats(self) -> dict[str, Any]:
+        """What the library counts of the client."""
+        if not self.handle:
+            raise self.closed_error()
+        counters: dict[str, Any] = json.loads(_native.client_stats(self.handle))
+        return counters
 
     def closed_error(self) -> GcsError:
         """What a call gets after `close()`."""

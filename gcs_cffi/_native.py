@@ -52,6 +52,7 @@ KV_DELETE_PREFIX: Final[int] = lib.GCS_EVENT_KV_DELETE_PREFIX
 KV_EXISTS: Final[int] = lib.GCS_EVENT_KV_EXISTS
 KV_KEYS: Final[int] = lib.GCS_EVENT_KV_KEYS
 CONNECT: Final[int] = lib.GCS_EVENT_CONNECT
+STATE: Final[int] = lib.GCS_EVENT_STATE
 LOG: Final[int] = lib.GCS_EVENT_LOG
 CANCEL: Final[int] = lib.GCS_PACKED_CANCEL
 
@@ -146,7 +147,12 @@ def client_create(settings: ClientOptions) -> int:
     for name in ("connect_timeout", "timeout", "tcp_user_timeout"):
         if getattr(settings, name) != TIMEOUT_DEFAULT:
             setattr(options, name, getattr(settings, name))
-    for name in ("max_send_message", "max_receive_message"):
+    for name in (
+        "max_send_message",
+        "max_receive_message",
+        "max_pending_calls",
+        "max_pending_bytes",
+    ):
         if getattr(settings, name) is not None:
             setattr(options, name, getattr(settings, name))
     options.on_cluster_change = CLUSTER_CHANGE[settings.on_cluster_change]
@@ -164,6 +170,13 @@ def client_connect(client: int, call_id: int, queue: Queue) -> None:
     number = ffi.new("uint64_t *", call_id)
     status = lib.gcs_client_connect(client, TIMEOUT_DEFAULT, number, lib.gcs_queue_push, queue.user)
     _check(status, "connect")
+
+
+def client_watch(client: int, call_id: int, queue: Queue) -> None:
+    """Starts watching the state: STATE events with `call_id` come to the queue, until a cancel."""
+    number = ffi.new("uint64_t *", call_id)
+    status = lib.gcs_client_watch(client, number, lib.gcs_queue_push, queue.user)
+    _check(status, "watch the client's state")
 
 
 def client_close(client: int) -> None:

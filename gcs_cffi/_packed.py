@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import struct
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-from gcs_cffi import _native, _status
+from gcs_cffi import _native, _status, options
 from gcs_cffi.errors import from_status
+from gcs_cffi.options import StateChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gcs_cffi.errors import GcsError
+    from gcs_cffi.options import State
 
 POINTER_SIZE: Final = 16384
 """Bodies of so many bytes go by address: who packs one keeps it alive until it is handed over."""
+
+STATES: Final[tuple[State, ...]] = get_args(options.State)
+"""The states of a client, by the library's number."""
 
 _HEAD: Final = _native.CALL_RECORD.size
 _PADDING: Final = [bytes(-size & 7) for size in range(8)]
@@ -126,6 +131,12 @@ def result_of(kind: int, status: int, flags: int, number: int, body: bytes) -> A
 def log_text(report: bytes) -> str:
     """What a log event says."""
     return _parts(report)[2].decode("utf-8", "replace")
+
+
+def state_change(event: tuple[int, bytes]) -> StateChange:
+    """The number and the text of a state event."""
+    number, report = event
+    return StateChange(STATES[number], _parts(report)[2].decode("utf-8", "replace"))
 
 
 def _parts(report: bytes) -> list[bytes]:

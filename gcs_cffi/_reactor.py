@@ -80,6 +80,7 @@ class Reactor:
         loop: the loop, weakly; gives None as well once the reactor is retired.
         queue: where completions come to.
         pending: the future of each call that has not ended.
+        streams: who takes the events of an id to which more than one comes.
         batch: the records to hand over at the end of this iteration, by id; a cancellation has the
             negative id.
         lent: bodies that records in `batch` point to.
@@ -99,11 +100,13 @@ class Reactor:
         "pending",
         "queue",
         "scheduled",
+        "streams",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: Callable[[], asyncio.AbstractEventLoop | None] = weakref.ref(loop)
         self.pending: dict[int, asyncio.Future[Any]] = {}
+        self.streams: dict[int, Callable[[int, int, int, bytes], None]] = {}
         self.batch: dict[int, bytes] = {}
         self.lent: list[bytes] = []
         self.scheduled = False
@@ -222,6 +225,8 @@ class Reactor:
             if future is None:
                 if kind == _native.LOG:
                     _log.emit(number, log_text(body))
+                elif kind == _native.STATE and call_id in self.streams:
+                    self.streams[call_id](status, flags, number, body)
                 continue
             # Of a future that nobody else has: the task that awaits it, if it still does.
             direct = wakes and type(future) is asyncio.Future
@@ -267,6 +272,7 @@ class Reactor:
             self._end_shutdown_hook()
             self._fail(list(self.pending), _status.CLOSED, "the event loop is shutting down")
         self.pending.clear()
+        self.streams.clear()
         self.batch.clear()
         _log.detach(self.queue)
         self.queue.close()
@@ -277,7 +283,7 @@ class Reactor:
         loop = self.loop()
         if loop is not None and not self.queue.inherited:
             _shut_down.add(loop)
-        if not self.pending:
+        if not self.pending and not self.streams:
             self.retire()
 
     def _watched_queue(self, loop: asyncio.AbstractEventLoop) -> _native.Queue | None:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, overload
 from gcs_cffi import _methods, _native, messages
 from gcs_cffi._arguments import nanoseconds
 from gcs_cffi._channel import Channel
+from gcs_cffi.connection import StateWatch
 from gcs_cffi.jobs import Jobs
 from gcs_cffi.kv import KeyValueStore
 from gcs_cffi.nodes import Nodes
 from gcs_cffi.options import client_options
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
     from typing import TypeVar
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
     from gcs_cffi.ids import ClusterID
-    from gcs_cffi.options import ClientOptions, ClusterChange, Retry, State
+    from gcs_cffi.options import ClientOptions, ClusterChange, Retry, State, StateChange
 
     MessageT = TypeVar("MessageT", bound=Message)
 
@@ -47,6 +48,8 @@ def connect(
     max_send_message: int | None = None,
     max_receive_message: int | None = None,
     tcp_user_timeout: float | None = None,
+    max_pending_calls: int | None = None,
+    max_pending_bytes: int | None = None,
 ) -> Connecting:  # blocking: ) -> GcsClient:
     """Connects to a GCS. RPC: NodeInfoGcsService.GetClusterId.
 
@@ -73,6 +76,9 @@ def connect(
         max_receive_message: the largest reply, in bytes. None: 512 MiB.
         tcp_user_timeout: how long sent data may stay unacknowledged before the connection counts as
             lost, in seconds. None: 20 s.
+        max_pending_calls: how many calls may be under way, or have ended without anybody having
+            taken that; one more fails at once with LimitExceededError. None: 1 000 000.
+        max_pending_bytes: what their requests may have together, in bytes; likewise. None: 4 GiB.
 
     Raises:
         TypeError: an argument of a wrong type.
@@ -92,6 +98,8 @@ def connect(
         max_send_message=max_send_message,
         max_receive_message=max_receive_message,
         tcp_user_timeout=tcp_user_timeout,
+        max_pending_calls=max_pending_calls,
+        max_pending_bytes=max_pending_bytes,
     )
     return Connecting(options)  # blocking: return _open(options)
 
@@ -172,6 +180,48 @@ class GcsClient:
     def state(self) -> State:
         """What the connection is: "idle", "connecting", "ready", "lost" or "closed"."""
         return self._channel.state
+
+    def watch_state(self) -> StateWatch:
+        """Watches the connection: its state now, then every change until the client is closed.
+
+        `async with gcs.watch_state() as changes:` and then `async for change in changes:`; each
+        has a `state` and a `reason`.
+        """
+        return StateWatch(self._channel)
+
+    # blocking: without
+    def on_state_change(self, callback: Callable[[StateChange], object]) -> Callable[[], None]:
+        """Has the state now, and every change, told to a function, in the running event loop.
+
+        Args:
+            callback: gets a `StateChange`. What it raises goes to the loop's exception handler.
+
+        Returns:
+            A function that ends it; it ends by itself when the client is closed.
+
+        Raises:
+            ClientClosedError: the client is closed.
+            RuntimeError: no event loop is running.
+        """
+        return self._channel.watch_with(callback).close
+
+    # blocking: with
+    def stats(self) -> dict[str, Any]:
+        """What the client has counted since it was made.
+
+        Returns:
+            "state"; the calls "started", "completed" (with a reply), "failed" and "pending", of
+            which "waiting" for a connection or for room on it, and "in_flight"; "not_taken" and
+            "pending_bytes", which `max_pending_calls` and `max_pending_bytes` bound; "sent_again";
+            "connects", "disconnects" and "last_disconnect", a text; "bytes_sent" and
+            "bytes_received"; "methods": for each path, or "other", how calls ended ("ok", "failed",
+            "cancelled", "expired"), and how often they were "sent_again"; "latencies": from the
+            call to its end, pairs of an upper bound in nanoseconds and a count.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        return self._channel.stats()
 
     async def get_ray_version(self, *, timeout: float | None = None) -> str:
         """The server's release of Ray, such as "2.60.0". RPC: NodeInfoGcsService.CheckAlive.

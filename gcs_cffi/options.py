@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from gcs_cffi import _arguments
 from gcs_cffi.ids import ClusterID
@@ -25,6 +25,19 @@ whenever its connection was lost."""
 
 State = Literal["idle", "connecting", "ready", "lost", "closed"]
 """The states of a client. "lost" means that it is connecting again."""
+
+
+class StateChange(NamedTuple):
+    """What a connection has become.
+
+    Attributes:
+        state: "idle", "connecting", "ready", "lost" or "closed".
+        reason: why, in words.
+    """
+
+    state: State
+    reason: str
+
 
 WakeMode = Literal["fd", "callback"]
 """How the library wakes an event loop: through a descriptor that the loop watches, or by
@@ -48,6 +61,8 @@ class ClientOptions:
     on_cluster_change: ClusterChange
     max_send_message: int | None
     max_receive_message: int | None
+    max_pending_calls: int | None
+    max_pending_bytes: int | None
 
 
 def client_options(
@@ -62,6 +77,8 @@ def client_options(
     max_send_message: int | None,
     max_receive_message: int | None,
     tcp_user_timeout: float | None,
+    max_pending_calls: int | None,
+    max_pending_bytes: int | None,
 ) -> ClientOptions:
     """Checks the arguments of `connect()`, where they are explained.
 
@@ -82,6 +99,8 @@ def client_options(
         on_cluster_change=on_cluster_change,
         max_send_message=_size("max_send_message", max_send_message),
         max_receive_message=_size("max_receive_message", max_receive_message),
+        max_pending_calls=_size("max_pending_calls", max_pending_calls, "calls"),
+        max_pending_bytes=_size("max_pending_bytes", max_pending_bytes),
     )
 
 
@@ -126,13 +145,13 @@ def _cluster_id(value: ClusterID | bytes | str | None) -> str | None:
     return (ClusterID.from_hex(value) if isinstance(value, str) else ClusterID(value)).hex()
 
 
-def _size(name: str, size: int | None) -> int | None:
+def _size(name: str, size: int | None, of: str = "bytes") -> int | None:
     if size is None:
         return None
     if not isinstance(size, int) or isinstance(size, bool):
-        raise TypeError(f"{name} is a number of bytes, not {type(size).__name__}")
+        raise TypeError(f"{name} is a number of {of}, not {type(size).__name__}")
     if not 0 < size < 1 << 63:
-        raise ValueError(f"{name} is a positive number of bytes, not {size}")
+        raise ValueError(f"{name} is a positive number of {of}, not {size}")
     return size
 
 

@@ -8,8 +8,9 @@ Threads may share a client. Ctrl-C ends a call that waits, and cancels its RPC.
 """
 
 from gcs_cffi._sync.client import GcsClient, connect
+from gcs_cffi._sync.connection import StateWatch
 from gcs_cffi._sync.jobs import Jobs
 from gcs_cffi._sync.kv import KeyValueStore
 from gcs_cffi._sync.nodes import Nodes
 
-__all__ = ["GcsClient", "Jobs", "KeyValueStore", "Nodes", "connect"]
+__all__ = ["GcsClient", "Jobs", "KeyValueStore", "Nodes", "StateWatch", "connect"]

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gcs_cffi"
-MODULES = ("client", "jobs", "kv", "nodes")
+MODULES = ("client", "connection", "jobs", "kv", "nodes")
 
 # What differs in words; each has to be there, wrapped as it may be.
 PHRASES = {
@@ -33,13 +33,15 @@ PHRASES = {
         ),
         "- Every method that is async is a coroutine function, so that it can be the start of a "
         "task.\n": "",
-        "import Generator, Mapping": "import Mapping",
+        "import Callable, Generator, Mapping": "import Mapping",
+        "Retry, State, StateChange": "Retry, State",
     },
 }
 CODE = (
     (re.compile(r"\basync (def|with|for)\b"), r"\1"),
     (re.compile(r"\bawait "), ""),
-    (re.compile(r"__a(enter|exit)__"), r"__\1__"),
+    (re.compile(r"__a(enter|exit|iter|next)__"), r"__\1__"),
+    (re.compile(r"\bStopAsyncIteration\b"), "StopIteration"),
     (re.compile(r"\bgcs_cffi\._channel\b"), "gcs_cffi._blocking"),
     (re.compile(rf"\bgcs_cffi\.({'|'.join(MODULES)})\b"), r"gcs_cffi._sync.\1"),
 )

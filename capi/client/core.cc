@@ -50,7 +50,6 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
       address_text_(address.text()),
       credentials_(std::move(credentials)),
       status_(status),
-      event_id_(event_id),
       budget_(budget),
       terminal_(std::make_unique<Event>(EventKind::kClientClosed)),
       // Only has to differ from client to client.
@@ -64,6 +63,10 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
   connection_options_.max_send_message = static_cast<std::size_t>(options.max_send_message);
   connection_options_.max_receive_message = static_cast<std::size_t>(options.max_receive_message);
   status_.set_cluster_id(cluster_id_);
+  terminal_->id = event_id;
+  terminal_->sink = options.event_sink;
+  terminal_->target_function = options.event_function;
+  terminal_->target_user = options.event_user;
 }
 
 void Core::accept(EventList calls) noexcept {
@@ -74,7 +77,7 @@ void Core::accept(EventList calls) noexcept {
 }
 
 void Core::accept_one(std::unique_ptr<Call> call) noexcept {
-  status_.started.add();
+  if (call->kind != EventKind::kState) status_.started.add();
   const bool is_connect = call->kind == EventKind::kConnect;
   if (call->timeout == kTimeoutDefault)
     call->timeout = is_connect ? options_.connect_timeout : options_.timeout;
@@ -85,7 +88,7 @@ void Core::accept_one(std::unique_ptr<Call> call) noexcept {
     table_.reserve_one();
     deadlines_.reserve_one();
   } catch (const std::bad_alloc&) {
-    status_.failed.add();
+    if (call->kind != EventKind::kState) status_.failed.add();
     call->fail(Status::kNoMemory, kFlagLocal, {}, {});
     ended_.push_back(std::move(call));
     return;
@@ -105,7 +108,7 @@ bool Core::refuse(Call& call, bool id_in_use) noexcept {
          "the id " + std::to_string(call.id) + " is in use already");
   } else if (call.deadline <= now_) {
     expire_one(call);
-  } else if (!cluster_changed_.empty()) {
+  } else if (!cluster_changed_.empty() && call.kind != EventKind::kState) {
     fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
   } else if (call.message.size() > options_.max_send_message) {
     fail(call, Status::kLimit, kFlagLocal,
@@ -138,6 +141,9 @@ bool Core::over_limit(Call& call) noexcept {
 }
 
 void Core::count_end(const Call& call, bool answered) noexcept {
+  (answered ? status_.completed : status_.failed).add();
+  if (call.kind == EventKind::kConnect) return;
+  status_.latencies.add(now_ - call.started);
   ClientStatus::MethodCounters& method = counters(call);
   if (answered) {
     method.ok.add();
@@ -155,6 +161,12 @@ ClientStatus::MethodCounters& Core::counters(const Call& call) noexcept {
 }
 
 void Core::wait(Call& call) noexcept {
+  if (call.kind == EventKind::kState) {
+    call.place = Call::Place::kWatching;
+    watching_.push_back(call);
+    tell_state(call, std::string("the client is ") + state_name(status_.state()));
+    return;
+  }
   if (call.kind == EventKind::kConnect && current_ && current_->phase() == Link::Phase::kReady) {
     end(call);
     return;
@@ -287,16 +299,13 @@ void Core::fail(Call& call, Status status, std::uint32_t flags, std::string mess
 void Core::end(Call& call) noexcept {
   if (call.place == Call::Place::kWaiting) waiting_.erase(call);
   if (call.place == Call::Place::kHeldBack) held_back_.erase(call);
+  if (call.place == Call::Place::kWatching) watching_.erase(call);
   call.place = Call::Place::kEnded;
   call.link = nullptr;
   deadlines_.erase(call);
   call.drop_request();
   const bool answered = call.status == Status::kOk || is_absence(call);
-  (answered ? status_.completed : status_.failed).add();
-  if (call.kind != EventKind::kConnect) {
-    count_end(call, answered);
-    status_.latencies.add(now_ - call.started);
-  }
+  if (call.kind != EventKind::kState) count_end(call, answered);
   ended_.push_back(table_.take(call));
 }
 
@@ -316,19 +325,13 @@ void Core::close() noexcept {
   // Frees the streams of the calls in flight; nothing is heard of them any more.
   current_.reset();
   draining_.clear();
+  set_state(State::kClosed, "the client was closed");
   table_.for_each([this](Call& call) {
     const std::uint32_t maybe = call.place == Call::Place::kInFlight ? kFlagMaybeExecuted : 0;
     fail(call, Status::kClosed, kFlagLocal | maybe,
          "the client of " + address_text_ + " was closed");
   });
-  set_state(State::kClosed, "the client was closed");
-  if (options_.event_sink) {
-    terminal_->id = event_id_;
-    terminal_->sink = options_.event_sink;
-    terminal_->target_function = options_.event_function;
-    terminal_->target_user = options_.event_user;
-    ended_.push_back(std::move(terminal_));
-  }
+  if (terminal_->sink) ended_.push_back(std::move(terminal_));
 }
 
 void Core::end_pass() noexcept {
@@ -337,7 +340,7 @@ void Core::end_pass() noexcept {
   if (current_) count_bytes(*current_);
   for (const auto& link : draining_) count_bytes(*link);
   status_.waiting.set(waiting_.size() + held_back_.size());
-  status_.in_flight.set(table_.size() - waiting_.size() - held_back_.size());
+  status_.in_flight.set(table_.size() - waiting_.size() - held_back_.size() - watching_.size());
   if (!closed_) {
     transport::TimePoint next =
         deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
@@ -352,16 +355,17 @@ void Core::end_pass() noexcept {
   deliver(std::move(ended_));
 }
 
-void Core::add_event(EventKind kind, std::int64_t number, const std::string& message) noexcept {
-  if (!options_.event_sink) return;
+// One change of state for whoever `listener` stands for.
+void Core::tell_state(const Event& listener, const std::string& why) noexcept {
+  if (!listener.sink) return;
   try {
-    auto event = std::make_unique<Event>(kind);
-    event->id = event_id_;
-    event->number = number;
-    event->set_text(message, address_text_);
-    event->sink = options_.event_sink;
-    event->target_function = options_.event_function;
-    event->target_user = options_.event_user;
+    auto event = std::make_unique<Event>(EventKind::kState);
+    event->id = listener.id;
+    event->number = static_cast<std::int64_t>(status_.state());
+    event->set_text(why, address_text_);
+    event->sink = listener.sink;
+    event->target_function = listener.target_function;
+    event->target_user = listener.target_user;
     ended_.push_back(std::move(event));
   } catch (const std::bad_alloc&) {
     // A missed change of state; the state itself can be asked for.

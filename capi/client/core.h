@@ -5,7 +5,8 @@
 //
 // Invariants:
 // - A call is in the table from acceptance until it ends, and in exactly one place: the waiting
-//   list, the list of those that a passive GCS has refused, or in flight on a link.
+//   list, the list of those that a passive GCS has refused, in flight on a link; or it is no call
+//   but a watch (kind kState), which gets every change of state until it is cancelled.
 // - A call that ends leaves the table, the heap and its place at once, and is delivered at the end
 //   of the pass, when nothing of this object is on the stack but end_pass().
 // - The deadline of a call is set once and never restarts, however often the call is sent.
@@ -90,7 +91,7 @@ class Core final : private Link::Owner {
   void fail_waiting(Status status, std::uint32_t flags, const std::string& message,
                     bool only_impatient) noexcept;
   bool waits_for_ready(const Call& call) const noexcept;
-  void add_event(EventKind kind, std::int64_t number, const std::string& message) noexcept;
+  void tell_state(const Event& listener, const std::string& why) noexcept;
 
   // Replies (core_replies.cc).
   void link_calls_ended(Link& link, transport::UnaryCall* first) noexcept override;
@@ -133,7 +134,6 @@ class Core final : private Link::Owner {
   Credentials credentials_;
   std::uint32_t token_version_ = 0;
   ClientStatus& status_;
-  const std::uint64_t event_id_;
   transport::ConnectionOptions connection_options_;
 
   transport::TimePoint now_ = 0;
@@ -141,9 +141,10 @@ class Core final : private Link::Owner {
   DeadlineHeap deadlines_;
   WaitingList waiting_;
   WaitingList held_back_;  // until held_until_
+  WaitingList watching_;
   PendingBudget& budget_;
   EventList ended_;
-  std::unique_ptr<Event> terminal_;
+  std::unique_ptr<Event> terminal_;  // also: where state events go
 
   std::unique_ptr<Link> current_;
   std::vector<std::unique_ptr<Link>> draining_;

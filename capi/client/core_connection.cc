@@ -242,7 +242,9 @@ void Core::set_state(State state, const std::string& why) noexcept {
   status_.set_state(state);
   log::write(log::Level::kDebug,
              "the client of " + address_text_ + " is " + state_name(state) + ": " + why);
-  add_event(EventKind::kState, static_cast<std::int64_t>(state), why);
+  if (terminal_) tell_state(*terminal_, why);
+  for (const Call* call = watching_.front(); call != nullptr; call = call->waiting_next)
+    tell_state(*call, why);
 }
 
 // At most one record a second: a server that accepts and drops must not fill a disk.

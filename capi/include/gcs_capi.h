@@ -207,6 +207,10 @@ GCS_API gcs_status gcs_client_connect(gcs_client client, int64_t timeout, uint64
 /* One of GCS_STATE_*. */
 GCS_API gcs_status gcs_client_state(gcs_client client, int32_t *out_state);
 
+/* Watches the state: one GCS_EVENT_STATE for the present one, then one for each change, all with *id (as in gcs_call()), until
+ * gcs_cancel() or the client's end: the last has a status other than GCS_OK, GCS_CANCELLED or GCS_CLOSED. */
+GCS_API gcs_status gcs_client_watch(gcs_client client, uint64_t *id, gcs_completion_fn fn, void *user);
+
 /* "host:port". Free with gcs_buffer_free(). */
 GCS_API gcs_status gcs_client_address(gcs_client client, gcs_buffer **out_address);
 
@@ -327,7 +331,7 @@ enum {
   GCS_EVENT_KV_EXISTS = 7,
   GCS_EVENT_KV_KEYS = 8,
   GCS_EVENT_CONNECT = 16,       /* gcs_client_connect() has ended */
-  GCS_EVENT_STATE = 17,         /* number: the client's new state; message: why; id: the client */
+  GCS_EVENT_STATE = 17,         /* number: the client's state; message: why; id: the watch, or of event_fn the client */
   GCS_EVENT_CLIENT_CLOSED = 18, /* the last event of a client; id: the client */
   GCS_EVENT_LOG = 19,           /* number: the level; message: the text */
   GCS_EVENT_RELEASE = 20        /* a body lent for a queue target is free; id: the call's */

@@ -86,6 +86,19 @@ gcs_status gcs_client_connect(gcs_client client, int64_t timeout, uint64_t* id,
   });
 }
 
+gcs_status gcs_client_watch(gcs_client client, uint64_t* id, gcs_completion_fn fn, void* user) {
+  return guarded([&] {
+    CallOptions options;
+    options.timeout = GCS_TIMEOUT_NONE;
+    return submit_one(client, options, id, fn, user,
+                      [](const gcs::GcsClient&) -> gcs::kv::Made {
+                        const gcs::Method* method = gcs::find_method(gcs::method::kGetClusterId);
+                        return {gcs::Call::make(gcs::EventKind::kState, *method), {}};
+                      })
+        .status;
+  });
+}
+
 gcs_status gcs_client_state(gcs_client client, int32_t* out_state) {
   return guarded([&] {
     if (out_state == nullptr) return Status::kInvalidArgument;

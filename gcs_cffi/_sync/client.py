@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 from gcs_cffi import _methods, _native, messages
 from gcs_cffi._arguments import nanoseconds
 from gcs_cffi._blocking import Channel
+from gcs_cffi._sync.connection import StateWatch
 from gcs_cffi._sync.jobs import Jobs
 from gcs_cffi._sync.kv import KeyValueStore
 from gcs_cffi._sync.nodes import Nodes
@@ -47,6 +48,8 @@ def connect(
     max_send_message: int | None = None,
     max_receive_message: int | None = None,
     tcp_user_timeout: float | None = None,
+    max_pending_calls: int | None = None,
+    max_pending_bytes: int | None = None,
 ) -> GcsClient:
     """Connects to a GCS, and waits for it. RPC: NodeInfoGcsService.GetClusterId.
 
@@ -69,6 +72,9 @@ def connect(
         max_receive_message: the largest reply, in bytes. None: 512 MiB.
         tcp_user_timeout: how long sent data may stay unacknowledged before the connection counts as
             lost, in seconds. None: 20 s.
+        max_pending_calls: how many calls may be under way, or have ended without anybody having
+            taken that; one more fails at once with LimitExceededError. None: 1 000 000.
+        max_pending_bytes: what their requests may have together, in bytes; likewise. None: 4 GiB.
 
     Raises:
         TypeError: an argument of a wrong type.
@@ -88,6 +94,8 @@ def connect(
         max_send_message=max_send_message,
         max_receive_message=max_receive_message,
         tcp_user_timeout=tcp_user_timeout,
+        max_pending_calls=max_pending_calls,
+        max_pending_bytes=max_pending_bytes,
     )
     return _open(options)
 
@@ -134,6 +142,31 @@ class GcsClient:
     def state(self) -> State:
         """What the connection is: "idle", "connecting", "ready", "lost" or "closed"."""
         return self._channel.state
+
+    def watch_state(self) -> StateWatch:
+        """Watches the connection: its state now, then every change until the client is closed.
+
+        `with gcs.watch_state() as changes:` and then `for change in changes:`; each
+        has a `state` and a `reason`.
+        """
+        return StateWatch(self._channel)
+
+    def stats(self) -> dict[str, Any]:
+        """What the client has counted since it was made.
+
+        Returns:
+            "state"; the calls "started", "completed" (with a reply), "failed" and "pending", of
+            which "waiting" for a connection or for room on it, and "in_flight"; "not_taken" and
+            "pending_bytes", which `max_pending_calls` and `max_pending_bytes` bound; "sent_again";
+            "connects", "disconnects" and "last_disconnect", a text; "bytes_sent" and
+            "bytes_received"; "methods": for each path, or "other", how calls ended ("ok", "failed",
+            "cancelled", "expired"), and how often they were "sent_again"; "latencies": from the
+            call to its end, pairs of an upper bound in nanoseconds and a count.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        return self._channel.stats()
 
     def get_ray_version(self, *, timeout: float | None = None) -> str:
         """The server's release of Ray, such as "2.60.0". RPC: NodeInfoGcsService.CheckAlive.

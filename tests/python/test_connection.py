@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client says of its connection: states as they change, counters, and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import gcs_cffi
+from gcs_cffi import LimitExceededError, sync
+from gcs_cffi.testing import GcsServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gcs_cffi.options import StateChange
+
+
+@pytest.fixture
+def own_server() -> Iterator[GcsServer]:
+    """A server that a test may kill."""
+    with GcsServer() as server:
+        yield server
+
+
+async def test_a_watch_gives_the_state_now_and_every_change(own_server: GcsServer) -> None:
+    gcs = await gcs_cffi.connect(own_server.address, on_cluster_change="adopt")
+    async with gcs, gcs.watch_state() as changes:
+        assert (await anext(changes)).state == "ready"
+        own_server.kill()
+        lost = await asyncio.wait_for(anext(changes), 10)
+        assert lost.state == "lost"
+        assert lost.reason
+        own_server.start()
+        again = await asyncio.wait_for(anext(changes), 20)
+        assert again.state == "ready"
+        assert own_server.address in again.reason
+
+
+async def test_a_watch_ends_with_its_client(own_server: GcsServer) -> None:
+    gcs = await gcs_cffi.connect(own_server.address)
+    async with gcs.watch_state() as changes:
+        asyncio.get_running_loop().call_later(0.1, asyncio.ensure_future, gcs.close())
+        states = [change.state async for change in changes]
+    assert states == ["ready", "closed"]
+
+
+async def test_a_watch_that_is_left_leaves_nothing_behind(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        for _ in range(50):
+            async with gcs.watch_state() as changes:
+                await anext(changes)
+        deadline = time.monotonic() + 5
+        while gcs.stats()["not_taken"] > 0:
+            assert time.monotonic() < deadline, gcs.stats()
+            await asyncio.sleep(0.01)
+
+
+async def test_a_wait_for_the_next_state_can_be_cancelled(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs, gcs.watch_state() as changes:
+        await anext(changes)
+        for _ in range(3):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(anext(changes), 0.05)
+        own_server.kill()
+        assert (await asyncio.wait_for(anext(changes), 10)).state == "lost"
+
+
+async def test_a_watch_is_entered_before_it_is_iterated_and_once(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        watch = gcs.watch_state()
+        with pytest.raises(RuntimeError, match="entered"):
+            await anext(watch)
+        async with watch:
+            with pytest.raises(RuntimeError, match="once"):
+                await watch.__aenter__()
+
+
+async def test_a_function_is_told_every_change_and_may_raise(own_server: GcsServer) -> None:
+    seen: list[StateChange] = []
+    told_twice = asyncio.Event()
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context.get("exception")))
+
+    def note(change: StateChange) -> None:
+        seen.append(change)
+        if len(seen) == 2:
+            told_twice.set()
+        raise ZeroDivisionError
+
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        stop = gcs.on_state_change(note)
+        own_server.kill()
+        await asyncio.wait_for(told_twice.wait(), 10)
+        stop()
+        stop()
+    assert [change.state for change in seen] == ["ready", "lost"]
+    assert [type(error) for error in reported] == [ZeroDivisionError] * 2
+
+
+def test_a_thread_may_watch_too(own_server: GcsServer) -> None:
+    with sync.connect(own_server.address) as gcs:
+        states: list[str] = []
+
+        def watch() -> None:
+            with gcs.watch_state() as changes:
+                states.extend(change.state for change in changes)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not states and time.monotonic() < deadline:
+            time.sleep(0.01)
+        own_server.kill()
+        while gcs.state == "ready" and time.monotonic() < deadline:
+            time.sleep(0.01)
+    thread.join(10)
+    assert not thread.is_alive()
+    assert states == ["ready", "lost", "closed"]
+
+
+async def test_stats_say_how_the_calls_of_each_method_ended(server: GcsServer) -> None:
+    async with gcs_cffi.connect(server.address) as gcs:
+        for number in range(5):
+            await gcs.kv.put(b"stats", b"%d" % number, namespace=b"stats")
+        assert await gcs.kv.get(b"nothing", namespace=b"stats") is None
+        with pytest.raises(gcs_cffi.DeadlineExceededError):
+            await gcs.kv.get(b"stats", namespace=b"stats", timeout=0)
+        stats = gcs.stats()
+        methods = stats["methods"]
+        assert methods["/ray.rpc.InternalKVGcsService/InternalKVPut"]["ok"] == 5
+        got = methods["/ray.rpc.InternalKVGcsService/InternalKVGet"]
+        assert (got["ok"], got["expired"], got["failed"]) == (1, 1, 0)
+        assert stats["state"] == "ready"
+        assert stats["pending"] == stats["waiting"] == stats["in_flight"] == 0
+        assert stats["connects"] == 1
+        assert stats["bytes_sent"] > 100
+        assert sum(count for _, count in stats["latencies"]) == 7
+        bounds = [bound for bound, _ in stats["latencies"]]
+        assert bounds == sorted(bounds)
+    with pytest.raises(gcs_cffi.ClientClosedError):
+        gcs.stats()
+
+
+async def test_more_than_max_pending_calls_fail_at_once(server: GcsServer) -> None:
+    async with gcs_cffi.connect(server.address, max_pending_calls=10) as gcs:
+        results = await asyncio.gather(
+            *[gcs.kv.get(b"limit") for _ in range(30)], return_exceptions=True
+        )
+        refused = [result for result in results if isinstance(result, LimitExceededError)]
+        assert len(refused) == 20
+        assert all(error.retryable for error in refused)
+        assert "max_pending_calls" in str(refused[0])
+        assert results.count(None) == 10
+        assert await gcs.kv.get(b"limit") is None
+
+
+async def test_more_than_max_pending_bytes_fail_at_once(server: GcsServer) -> None:
+    async with gcs_cffi.connect(server.address, max_pending_bytes=1_000_000) as gcs:
+        results = await asyncio.gather(
+            *[gcs.kv.put(b"limit%d" % i, bytes(300_000), namespace=b"limit") for i in range(6)],
+            return_exceptions=True,
+        )
+        refused = [result for result in results if isinstance(result, LimitExceededError)]
+        assert len(refused) == 3
+        assert results.count(True) == 3
+        assert await gcs.kv.delete_prefix(b"limit", namespace=b"limit") == 3
+        assert gcs.stats()["pending_bytes"] == 0
+
+
+@pytest.mark.parametrize("name", ["max_pending_calls", "max_pending_bytes"])
+@pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError)])
+async def test_limits_that_cannot_be_are_refused(
+    name: str, value: object, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=name):
+        await gcs_cffi.connect("127.0.0.1:1", **{name: value})  # type: ignore[arg-type]
