@@ -12,19 +12,20 @@ Invariants:
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status
 from gcs_cffi._handle import ClientHandle
-from gcs_cffi._packed import pack_call, result_of
+from gcs_cffi._packed import pack_call, result_of, state_change
 from gcs_cffi._reactor import retire_closed_loops
 from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from gcs_cffi.options import ClientOptions
+    from gcs_cffi.options import ClientOptions, StateChange
 
 _SLICE: Final = 50_000_000  # nanoseconds
 _DRAIN_EVENTS: Final = 64
@@ -123,6 +124,17 @@ class Channel(ClientHandle):
         if not self.handle:
             raise self.closed_error()
         return Stream(self.handle)
+
+    def watch_with(self, callback: Callable[[StateChange], object]) -> Stream:
+        """The same, each handed to a function, in a thread of its own."""
+        stream = self.watch()
+
+        def tell() -> None:
+            while (event := stream.next()) is not None:
+                callback(state_change(event))
+
+        threading.Thread(target=tell, name="gcs_cffi state", daemon=True).start()
+        return stream
 
     def close(self) -> None:
         """Ends the client, and gives up what belonged to closed loops."""

@@ -189,7 +189,6 @@ class GcsClient:
         """
         return StateWatch(self._channel)
 
-    # blocking: without
     def on_state_change(self, callback: Callable[[StateChange], object]) -> Callable[[], None]:
         """Has the state now, and every change, told to a function, in the running event loop.
 
@@ -201,11 +200,9 @@ class GcsClient:
 
         Raises:
             ClientClosedError: the client is closed.
-            RuntimeError: no event loop is running.
         """
         return self._channel.watch_with(callback).close
 
-    # blocking: with
     def stats(self) -> dict[str, Any]:
         """What the client has counted since it was made.
 

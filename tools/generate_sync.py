@@ -33,8 +33,13 @@ PHRASES = {
         ),
         "- Every method that is async is a coroutine function, so that it can be the start of a "
         "task.\n": "",
-        "import Callable, Generator, Mapping": "import Mapping",
-        "Retry, State, StateChange": "Retry, State",
+        "import Callable, Generator, Mapping": "import Callable, Mapping",
+        "told to a function, in the running event loop.": (
+            "told to a function, in a thread of its own."
+        ),
+        "What it raises goes to the loop's exception handler.": (
+            "What it raises goes to `threading.excepthook`."
+        ),
     },
 }
 CODE = (

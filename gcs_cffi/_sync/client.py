@@ -21,7 +21,7 @@ from gcs_cffi._sync.nodes import Nodes
 from gcs_cffi.options import client_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import TypeVar
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
     from gcs_cffi.ids import ClusterID
-    from gcs_cffi.options import ClientOptions, ClusterChange, Retry, State
+    from gcs_cffi.options import ClientOptions, ClusterChange, Retry, State, StateChange
 
     MessageT = TypeVar("MessageT", bound=Message)
 
@@ -150,6 +150,20 @@ class GcsClient:
         has a `state` and a `reason`.
         """
         return StateWatch(self._channel)
+
+    def on_state_change(self, callback: Callable[[StateChange], object]) -> Callable[[], None]:
+        """Has the state now, and every change, told to a function, in a thread of its own.
+
+        Args:
+            callback: gets a `StateChange`. What it raises goes to `threading.excepthook`.
+
+        Returns:
+            A function that ends it; it ends by itself when the client is closed.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        return self._channel.watch_with(callback).close
 
     def stats(self) -> dict[str, Any]:
         """What the client has counted since it was made.

@@ -124,6 +124,21 @@ def test_a_thread_may_watch_too(own_server: GcsServer) -> None:
     assert states == ["ready", "lost", "closed"]
 
 
+def test_a_function_is_told_in_a_thread_of_its_own(own_server: GcsServer) -> None:
+    seen: list[tuple[str, bool]] = []
+    main = threading.get_ident()
+    with sync.connect(own_server.address) as gcs:
+        stop = gcs.on_state_change(
+            lambda change: seen.append((change.state, threading.get_ident() == main))
+        )
+        deadline = time.monotonic() + 10
+        while not seen and time.monotonic() < deadline:
+            time.sleep(0.01)
+        stop()
+        stop()
+    assert seen == [("ready", False)]
+
+
 async def test_stats_say_how_the_calls_of_each_method_ended(server: GcsServer) -> None:
     async with gcs_cffi.connect(server.address) as gcs:
         for number in range(5):

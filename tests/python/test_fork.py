@@ -133,3 +133,92 @@ loop.run_until_complete(gcs.close())
 loop.close()
 """
     assert said_nothing(run_script(OPENING + script, server.address))
+
+
+LOAD = """
+async def under_load(gcs, act):
+    "A thousand calls are always in flight while `act` runs."
+    ended, stop = 0, False
+    async def caller():
+        nonlocal ended
+        while not stop:
+            assert await gcs.kv.get("key", namespace="fork") == b"value"
+            ended += 1
+    callers = [asyncio.ensure_future(caller()) for _ in range(1000)]
+    async def more():
+        "Waits until as many calls again have ended."
+        goal = ended + 2000
+        for _ in range(1000):
+            if ended >= goal:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{ended} of {goal} calls ended within 10 s")
+    await more()
+    await act()
+    await more()
+    stop = True
+    await asyncio.gather(*callers)
+"""
+
+
+def test_the_parent_does_not_notice_a_fork_with_a_thousand_calls_in_flight(
+    server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    script = """
+def child():
+    try:
+        asyncio.run(gcs.kv.get("key", namespace="fork"))
+    except gcs_cffi.ForkedError:
+        pass
+    else:
+        raise AssertionError
+    with gcs_cffi.sync.connect(sys.argv[1]) as own:
+        assert own.kv.get("key", namespace="fork") == b"value"
+    os._exit(0)     # it stands in the middle of the parent's loop
+async def main():
+    global gcs
+    async with gcs_cffi.connect(sys.argv[1]) as gcs:
+        await gcs.kv.put("key", b"value", namespace="fork")
+        async def act():
+            for _ in range(5):
+                forked(child)
+                await asyncio.sleep(0.02)
+        await under_load(gcs, act)
+        assert gcs.stats()["connects"] == 1 and gcs.stats()["failed"] == 0, gcs.stats()
+loop.run_until_complete(main())
+loop.run_until_complete(loop.shutdown_asyncgens())
+loop.close()
+"""
+    assert said_nothing(run_script_on(new_loop, OPENING + LOAD + script, server.address))
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_processes_of_multiprocessing_make_clients_of_their_own(
+    server: GcsServer, method: str
+) -> None:
+    script = f"""
+import multiprocessing
+WORK = '''
+import gcs_cffi
+with gcs_cffi.sync.connect(ADDRESS) as own:
+    assert own.kv.get("key", namespace="fork") == b"value"
+'''
+async def run_processes():
+    context = multiprocessing.get_context("{method}")
+    code = WORK.replace("ADDRESS", repr(sys.argv[1]))
+    processes = [context.Process(target=exec, args=(code,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    # Not in a thread: a child that is forked off one fails at its end, whatever it did.
+    while any(process.is_alive() for process in processes):
+        await asyncio.sleep(0.01)
+    assert [process.exitcode for process in processes] == [0] * 3
+async def main():
+    async with gcs_cffi.connect(sys.argv[1]) as gcs:
+        await gcs.kv.put("key", b"value", namespace="fork")
+        await under_load(gcs, run_processes)
+        assert gcs.stats()["connects"] == 1 and gcs.stats()["failed"] == 0, gcs.stats()
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+    assert said_nothing(run_script(OPENING + LOAD + script, server.address, timeout=120))
