@@ -8,6 +8,7 @@
 #include <string>
 
 #include "client/event.h"
+#include "client/tls.h"
 
 namespace gcs {
 
@@ -24,6 +25,7 @@ struct ClientOptions {
   std::uint64_t max_send_message = std::uint64_t{512} << 20;
   std::uint64_t max_receive_message = std::uint64_t{512} << 20;
   std::int64_t tcp_user_timeout = 20'000'000'000;
+  TlsOptions tls;
   // Gets state events and the terminal one; may be empty. The function and the user are for the
   // sink.
   SinkReference event_sink;

@@ -40,7 +40,7 @@ std::string seconds_text(std::int64_t nanoseconds) {
 
 Core::Core(transport::EventLoop& loop, transport::Connector& connector,
            const ClientOptions& options, const transport::Address& address, Credentials credentials,
-           ClientStatus& status, std::uint64_t event_id)
+           std::shared_ptr<transport::TlsContext> tls, ClientStatus& status, std::uint64_t event_id)
     : loop_(loop),
       connector_(connector),
       options_(options),
@@ -59,6 +59,7 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
   connection_options_.tcp_user_timeout = options.tcp_user_timeout;
   connection_options_.max_send_message = static_cast<std::size_t>(options.max_send_message);
   connection_options_.max_receive_message = static_cast<std::size_t>(options.max_receive_message);
+  connection_options_.tls = std::move(tls);
   status_.set_cluster_id(cluster_id_);
 }
 

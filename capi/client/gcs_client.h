@@ -68,6 +68,7 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   std::string cluster_id() const { return status_.cluster_id(); }
   ClientStats stats() const noexcept { return status_.stats(); }
   const ClientOptions& options() const noexcept { return options_; }
+  bool uses_tls() const noexcept { return uses_tls_; }
 
  private:
   struct Cancel {
@@ -96,6 +97,7 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   const transport::Address address_;
   const std::string address_text_;
   const std::shared_ptr<Runtime> runtime_;
+  bool uses_tls_ = false;
   ClientStatus status_;
 
   std::mutex mutex_;
