@@ -39,6 +39,7 @@ from gcs_cffi.ids import (
 from gcs_cffi.jobs import Jobs
 from gcs_cffi.kv import KeyValueStore
 from gcs_cffi.nodes import Nodes
+from gcs_cffi.options import TlsConfig
 
 __version__ = _version()
 
@@ -67,6 +68,7 @@ __all__ = [
     "PlacementGroupID",
     "RpcError",
     "TaskID",
+    "TlsConfig",
     "UnavailableError",
     "UnsupportedByServerError",
     "WorkerID",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
     from gcs_cffi.ids import ClusterID
-    from gcs_cffi.options import ClientOptions, ClusterChange, Retry, State
+    from gcs_cffi.options import ClientOptions, ClusterChange, Retry, State, TlsConfig
 
     MessageT = TypeVar("MessageT", bound=Message)
 
@@ -47,6 +47,7 @@ def connect(
     max_send_message: int | None = None,
     max_receive_message: int | None = None,
     tcp_user_timeout: float | None = None,
+    tls: bool | TlsConfig | None = None,
 ) -> Connecting:  # blocking: ) -> GcsClient:
     """Connects to a GCS. RPC: NodeInfoGcsService.GetClusterId.
 
@@ -73,10 +74,13 @@ def connect(
         max_receive_message: the largest reply, in bytes. None: 512 MiB.
         tcp_user_timeout: how long sent data may stay unacknowledged before the connection counts as
             lost, in seconds. None: 20 s.
+        tls: whether the connection uses TLS: a `TlsConfig` that names the files; True: with the
+            files of Ray's variables RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY;
+            False: without TLS. None: as RAY_USE_TLS says.
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: an argument, the address above all, that cannot be.
+        ValueError: an argument, such as an address or a file for TLS, that cannot be.
         UnavailableError: no connection could be made within connect_timeout.
         AuthenticationError: the token is wrong or missing.
         GcsError: no address was given, and none found; the message says where it was looked for.
@@ -92,6 +96,7 @@ def connect(
         max_send_message=max_send_message,
         max_receive_message=max_receive_message,
         tcp_user_timeout=tcp_user_timeout,
+        tls=tls,
     )
     return Connecting(options)  # blocking: return _open(options)
 

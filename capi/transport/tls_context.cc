@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -74,6 +76,9 @@ class FileText {
   FileText& operator=(const FileText&) = delete;
   ~FileText() { OPENSSL_cleanse(text_.data(), text_.size()); }
 
+  bool contains(std::string_view words) const noexcept {
+    return std::string_view(text_.data(), used_).find(words) != std::string_view::npos;
+  }
   // Lends the text.
   OpensslBio bio() const {
     return OpensslBio(checked(BIO_new_mem_buf(text_.data(), static_cast<int>(used_))));
@@ -178,8 +183,8 @@ void use_key(SSL_CTX* context, const std::string& path, const std::string& cert_
   if (encrypted) refuse(kWhat, path, "is encrypted; give one without a passphrase");
   if (key == nullptr) {
     refuse(kWhat, path,
-           at_end(errors) ? "has no private key in PEM form"
-                          : "has a private key that is broken: " + openssl_reason(errors.last()));
+           text.contains("PRIVATE KEY-----") ? "has a private key that cannot be read"
+                                             : "has no private key in PEM form");
   }
   if (X509_check_private_key(SSL_CTX_get0_certificate(context), key.get()) != 1) {
     refuse(kWhat, path, "does not belong to the certificate in " + cert_path);
