@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kBatch = std::size_t{128} << 10;
 constexpr std::size_t kKeptOutput = std::size_t{512} << 10;
 // A peer that makes us answer, and reads nothing, does not fill the memory.
-constexpr std::size_t kOutputCap = std::size_t{4} << 20;
+constexpr std::size_t kOutputCap = kKeptOutput;
 constexpr std::size_t kReadBuffer = std::size_t{256} << 10;
 
 // A record begins with its type, and the version's major number 3.
@@ -156,8 +156,11 @@ int TlsStream::bio_write(BIO* bio, const char* data, int size) {
   TlsStream& self = *static_cast<TlsStream*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   const auto count = static_cast<std::size_t>(size);
-  if (self.output_.size() - self.output_begin_ + count > kOutputCap) return -1;
   try {
+    if (self.output_.size() - self.output_begin_ + count > kOutputCap) {
+      self.broken_ = "the peer asks for answers and does not read them";
+      return -1;
+    }
     self.output_.insert(self.output_.end(), data, data + size);
   } catch (const std::bad_alloc&) {
     return -1;
@@ -289,7 +292,7 @@ void TlsStream::read_failed(int kind, unsigned long error) noexcept {
     if (kind == SSL_ERROR_ZERO_RETURN) {
       lost({ConnectionError::Kind::kEndOfFile, "the peer closed the connection"});
     } else if (kind != SSL_ERROR_SSL) {
-      fail(ConnectionError::Kind::kLost, "out of memory");
+      fail(ConnectionError::Kind::kLost, broken_.empty() ? "out of memory" : broken_);
     } else if (!received_) {
       fail(ConnectionError::Kind::kTls, handshake_failed(error));
     } else if (const int alert = alert_of(error); alert >= 0) {
@@ -383,8 +386,8 @@ void TlsStream::on_writable() noexcept {
 }
 
 void TlsStream::break_soon() noexcept {
-  broken_ = "out of memory";
   try {
+    if (broken_.empty()) broken_ = "out of memory";
     timer_->set(0);
   } catch (const std::bad_alloc&) {
     // What the stream below reports next is passed on.
@@ -424,7 +427,10 @@ void TlsStream::lost(const ConnectionError& error) {
     return;
   }
   std::string message = error.message;
-  if (certificate_wanted_) message = "after it was shown " + material_->own_name() + ", " + message;
+  if (certificate_wanted_) {
+    message =
+        "after it was shown " + material_->own_name() + ", which it may not trust, " + message;
+  }
   if (!shaken_) message += " during the TLS handshake";
   fail(error.kind, std::move(message));
 }
