@@ -100,8 +100,9 @@ def tls_in(env: Mapping[str, str], given: TlsFiles | None) -> TlsFiles | None:
     """
     if env.get("RAY_USE_TLS", "").lower() not in {"1", "true"}:
         return None
-    return TlsFiles(
-        *(env.get(f"RAY_TLS_{name}", "") for name in ("SERVER_CERT", "SERVER_KEY", "CA_CERT")),
-        client_cert=given and given.client_cert,
-        client_key=given and given.client_key,
+    cert, key, ca = (
+        env.get(f"RAY_TLS_{name}", "") for name in ("SERVER_CERT", "SERVER_KEY", "CA_CERT")
     )
+    if given is None:
+        return TlsFiles(cert, key, ca)
+    return TlsFiles(cert, key, ca, client_cert=given.client_cert, client_key=given.client_key)
