@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// OpenSSL's objects as owners, and its queue of errors kept to ourselves.
+// OpenSSL's objects as owners, and what goes for every use of it.
+//
+// Threads: any.
 #pragma once
 
 #include <openssl/bio.h>
@@ -31,16 +33,23 @@ using OpensslSession = OpensslOwner<SSL, SSL_free>;
 using OpensslCertificate = OpensslOwner<X509, X509_free>;
 using OpensslNames = OpensslOwner<GENERAL_NAMES, GENERAL_NAMES_free>;
 
-// The queue belongs to the thread, which may be one of the application's with a TLS connection of
-// its own: what is left in it would be taken for that connection's error, and the other way round.
-class OpensslErrors {
- public:
-  OpensslErrors() noexcept { ERR_clear_error(); }
-  ~OpensslErrors() { ERR_clear_error(); }
-  OpensslErrors(const OpensslErrors&) = delete;
-  OpensslErrors& operator=(const OpensslErrors&) = delete;
+// Before anything else, once per process; more often does nothing.
+void begin_using_openssl();
 
-  unsigned long last() const noexcept { return ERR_peek_last_error(); }
+// While a thread is inside OpenSSL; may be nested.
+//
+// A fork waits for it: OpenSSL's locks would stay taken in the child, where the thread is not. And
+// the queue of errors belongs to the thread, which may be one of the application's with a TLS
+// connection of its own: what is left in it would be taken for that connection's error, and the
+// other way round.
+class OpensslUse {
+ public:
+  OpensslUse() noexcept;
+  ~OpensslUse();
+  OpensslUse(const OpensslUse&) = delete;
+  OpensslUse& operator=(const OpensslUse&) = delete;
+
+  unsigned long last_error() const noexcept { return ERR_peek_last_error(); }
 };
 
 }  // namespace gcs::transport

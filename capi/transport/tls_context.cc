@@ -110,8 +110,8 @@ OpensslCertificate next_certificate(BIO* in) {
 }
 
 // Whether the text has ended, after a read that gave nothing, or holds something broken.
-bool at_end(const OpensslErrors& errors) {
-  const unsigned long error = errors.last();
+bool at_end(const OpensslUse& openssl) {
+  const unsigned long error = openssl.last_error();
   return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
@@ -128,7 +128,7 @@ OpensslContext new_context() {
 
 void trust_file(SSL_CTX* context, const std::string& path) {
   static const std::string kWhat = "the CA file";
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   const FileText text(kWhat, path);
   const OpensslBio in = text.bio();
   X509_STORE* const store = SSL_CTX_get_cert_store(context);
@@ -137,8 +137,9 @@ void trust_file(SSL_CTX* context, const std::string& path) {
     if (X509_STORE_add_cert(store, certificate.get()) != 1) throw std::bad_alloc();
     ++count;
   }
-  if (!at_end(errors)) {
-    refuse(kWhat, path, "has a certificate that is broken: " + openssl_reason(errors.last()));
+  if (!at_end(openssl)) {
+    refuse(kWhat, path,
+           "has a certificate that is broken: " + openssl_reason(openssl.last_error()));
   }
   if (count == 0) refuse(kWhat, path, "has no certificate in PEM form");
   // Whatever the file holds is trusted, be it an authority that others have signed.
@@ -147,31 +148,33 @@ void trust_file(SSL_CTX* context, const std::string& path) {
 
 void show_certificates(SSL_CTX* context, const std::string& path) {
   static const std::string kWhat = "the certificate file";
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   const FileText text(kWhat, path);
   const OpensslBio in = text.bio();
   const OpensslCertificate own = next_certificate(in.get());
   if (own == nullptr) {
     refuse(kWhat, path,
-           at_end(errors) ? "has no certificate in PEM form"
-                          : "has a certificate that is broken: " + openssl_reason(errors.last()));
+           at_end(openssl)
+               ? "has no certificate in PEM form"
+               : "has a certificate that is broken: " + openssl_reason(openssl.last_error()));
   }
   if (SSL_CTX_use_certificate(context, own.get()) != 1) {
-    refuse(kWhat, path, "cannot be used: " + openssl_reason(errors.last()));
+    refuse(kWhat, path, "cannot be used: " + openssl_reason(openssl.last_error()));
   }
   while (const OpensslCertificate above = next_certificate(in.get())) {
     if (SSL_CTX_add1_chain_cert(context, above.get()) != 1) {
-      refuse(kWhat, path, "cannot be used: " + openssl_reason(errors.last()));
+      refuse(kWhat, path, "cannot be used: " + openssl_reason(openssl.last_error()));
     }
   }
-  if (!at_end(errors)) {
-    refuse(kWhat, path, "has a certificate that is broken: " + openssl_reason(errors.last()));
+  if (!at_end(openssl)) {
+    refuse(kWhat, path,
+           "has a certificate that is broken: " + openssl_reason(openssl.last_error()));
   }
 }
 
 void use_key(SSL_CTX* context, const std::string& path, const std::string& cert_path) {
   static const std::string kWhat = "the key file";
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   const FileText text(kWhat, path);
   const OpensslBio in = text.bio();
   bool encrypted = false;
@@ -190,7 +193,7 @@ void use_key(SSL_CTX* context, const std::string& path, const std::string& cert_
     refuse(kWhat, path, "does not belong to the certificate in " + cert_path);
   }
   if (SSL_CTX_use_PrivateKey(context, key.get()) != 1) {
-    refuse(kWhat, path, "cannot be used: " + openssl_reason(errors.last()));
+    refuse(kWhat, path, "cannot be used: " + openssl_reason(openssl.last_error()));
   }
 }
 
@@ -226,7 +229,7 @@ std::string TlsMaterial::own_problem() const {
 }
 
 std::unique_ptr<TlsContext> TlsContext::load(TlsSettings settings, std::string* error) {
-  OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr);
+  begin_using_openssl();
   *error = complaint_about(settings);
   if (!error->empty()) return nullptr;
   std::unique_ptr<TlsContext> context(new TlsContext(std::move(settings)));
@@ -265,14 +268,15 @@ TlsContext::FileStates TlsContext::states_of_files() const noexcept {
 }
 
 void TlsContext::read_files(const FileStates& states) {
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   OpensslContext context = new_context();
   if (!settings_.ca_file.empty()) {
     trust_file(context.get(), settings_.ca_file);
   } else if (material_ != nullptr) {
     SSL_CTX_set1_cert_store(context.get(), SSL_CTX_get_cert_store(material_->context()));
   } else if (SSL_CTX_set_default_verify_paths(context.get()) != 1) {
-    throw TlsLoadError{"the system's authorities cannot be read: " + openssl_reason(errors.last())};
+    throw TlsLoadError{"the system's authorities cannot be read: " +
+                       openssl_reason(openssl.last_error())};
   }
   if (!settings_.cert_file.empty()) {
     show_certificates(context.get(), settings_.cert_file);

@@ -37,6 +37,12 @@ class TlsMaterial {
  public:
   TlsMaterial(OpensslContext context, TlsSettings settings)
       : context_(std::move(context)), settings_(std::move(settings)) {}
+  ~TlsMaterial() {
+    const OpensslUse openssl;
+    context_.reset();
+  }
+  TlsMaterial(const TlsMaterial&) = delete;
+  TlsMaterial& operator=(const TlsMaterial&) = delete;
 
   SSL_CTX* context() const noexcept { return context_.get(); }
   const std::string& server_name() const noexcept { return settings_.server_name; }
@@ -52,7 +58,7 @@ class TlsMaterial {
  private:
   X509* own_certificate() const noexcept { return SSL_CTX_get0_certificate(context_.get()); }
 
-  const OpensslContext context_;
+  OpensslContext context_;
   const TlsSettings settings_;
 };
 

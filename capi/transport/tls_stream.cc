@@ -18,9 +18,8 @@ namespace {
 
 // Encrypted at once, and offered to the stream below in one write.
 constexpr std::size_t kBatch = std::size_t{128} << 10;
-constexpr std::size_t kKeptOutput = std::size_t{512} << 10;
 // A peer that makes us answer, and reads nothing, does not fill the memory.
-constexpr std::size_t kOutputCap = kKeptOutput;
+constexpr std::size_t kOutputCap = std::size_t{512} << 10;
 constexpr std::size_t kReadBuffer = std::size_t{256} << 10;
 
 // A record begins with its type, and the version's major number 3.
@@ -37,56 +36,16 @@ std::string certificate_host(const std::string& host) {
 
 }  // namespace
 
-// The bytes of several pieces, cut into records.
-class TlsStream::Pieces {
- public:
-  explicit Pieces(std::span<const iovec> pieces) noexcept : pieces_(pieces) {
-    for (const iovec& piece : pieces) left_ += piece.iov_len;
-  }
-  std::size_t left() const noexcept { return left_; }
-
-  // The next bytes, as many as a record takes: where they lie, or copied together in `room`.
-  std::span<const std::uint8_t> take(std::span<std::uint8_t> room) noexcept {
-    const std::size_t size = std::min(left_, room.size());
-    skip_empty();
-    if (pieces_.front().iov_len - at_ >= size) return take_here(size);
-    for (std::size_t filled = 0; filled < size;) {
-      skip_empty();
-      const auto part = take_here(std::min(size - filled, pieces_.front().iov_len - at_));
-      std::memcpy(room.data() + filled, part.data(), part.size());
-      filled += part.size();
-    }
-    return room.first(size);
-  }
-
- private:
-  void skip_empty() noexcept {
-    while (pieces_.front().iov_len == at_) {
-      pieces_ = pieces_.subspan(1);
-      at_ = 0;
-    }
-  }
-  std::span<const std::uint8_t> take_here(std::size_t size) noexcept {
-    const auto* const data = static_cast<const std::uint8_t*>(pieces_.front().iov_base) + at_;
-    at_ += size;
-    left_ -= size;
-    return {data, size};
-  }
-
-  std::span<const iovec> pieces_;
-  std::size_t at_ = 0;
-  std::size_t left_ = 0;
-};
-
 TlsStream::TlsStream(EventLoop& loop, std::unique_ptr<ByteStream> below,
                      std::shared_ptr<const TlsMaterial> material, const std::string& host)
     : material_(std::move(material)),
       name_(certificate_host(material_->server_name().empty() ? host : material_->server_name())),
-      session_(SSL_new(material_->context())),
       below_(std::move(below)),
+      output_(*below_),
       timer_(loop.make_timer(*this)),
       plaintext_(std::make_unique_for_overwrite<std::uint8_t[]>(kReadBuffer)) {
-  const OpensslErrors errors;
+  const OpensslUse openssl;
+  session_.reset(SSL_new(material_->context()));
   if (session_ == nullptr) throw std::bad_alloc();
   BIO* const bio = BIO_new(bio_method());
   if (bio == nullptr) throw std::bad_alloc();
@@ -102,7 +61,7 @@ TlsStream::TlsStream(EventLoop& loop, std::unique_ptr<ByteStream> below,
 
 TlsStream::~TlsStream() {
   if (destroyed_ != nullptr) *destroyed_ = true;
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   session_.reset();
 }
 
@@ -112,10 +71,10 @@ void TlsStream::expect_name() {
   X509_VERIFY_PARAM_set_hostflags(
       expected, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
   if (X509_VERIFY_PARAM_set1_ip_asc(expected, name_.c_str()) == 1) return;
-  if (X509_VERIFY_PARAM_set1_host(expected, name_.data(), name_.size()) != 1 ||
-      SSL_set_tlsext_host_name(session_.get(), name_.c_str()) != 1) {
+  if (X509_VERIFY_PARAM_set1_host(expected, name_.data(), name_.size()) != 1)
     throw std::bad_alloc();
-  }
+  // Refused for what is too long to be a host, which is for the look-up to say.
+  SSL_set_tlsext_host_name(session_.get(), name_.c_str());
 }
 
 void TlsStream::open(ByteStream::Handler& handler) {
@@ -157,15 +116,14 @@ int TlsStream::bio_write(BIO* bio, const char* data, int size) {
   BIO_clear_retry_flags(bio);
   const auto count = static_cast<std::size_t>(size);
   try {
-    if (self.output_.size() - self.output_begin_ + count > kOutputCap) {
+    if (self.output_.size() + count > kOutputCap) {
       self.broken_ = "the peer asks for answers and does not read them";
       return -1;
     }
-    self.output_.insert(self.output_.end(), data, data + size);
+    self.output_.append({reinterpret_cast<const std::uint8_t*>(data), count});
   } catch (const std::bad_alloc&) {
     return -1;
   }
-  self.appended_ += count;
   return size;
 }
 
@@ -223,7 +181,7 @@ bool TlsStream::check_first_bytes(std::span<const std::uint8_t> bytes) {
 }
 
 void TlsStream::go_on() noexcept {
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   if (!shaken_) {
     if (!shake_hands()) return;
     shaken_ = true;
@@ -237,7 +195,7 @@ bool TlsStream::shake_hands() noexcept {
   const int result = SSL_do_handshake(session_.get());
   const int kind = result == 1 ? SSL_ERROR_NONE : SSL_get_error(session_.get(), result);
   const unsigned long error = ERR_peek_last_error();
-  flush();
+  output_.flush();
   if (kind == SSL_ERROR_WANT_READ) return false;
   try {
     if (kind == SSL_ERROR_ZERO_RETURN || kind == SSL_ERROR_SYSCALL) {
@@ -273,7 +231,7 @@ void TlsStream::hand_over() noexcept {
       kind = SSL_get_error(session_.get(), result);
       error = ERR_peek_last_error();
     }
-    flush();
+    output_.flush();
     if (filled > 0) {
       received_ = true;
       const std::span<const std::uint8_t> bytes(plaintext_.get(), filled);
@@ -315,18 +273,18 @@ void TlsStream::pause_reading(std::int64_t nanoseconds) noexcept {
 
 std::size_t TlsStream::write(std::span<const iovec> pieces) noexcept {
   if (!shaken_ || handler_ == nullptr || !broken_.empty()) return 0;
-  const OpensslErrors errors;
-  Pieces rest(pieces);
+  const OpensslUse openssl;
+  TlsPieces rest(pieces);
   const std::size_t offered = rest.left();
-  while (!below_blocked_ && rest.left() > 0) {
-    while (rest.left() > 0 && output_.size() - output_begin_ < kBatch) {
+  while (!output_.blocked() && rest.left() > 0) {
+    while (rest.left() > 0 && output_.size() < kBatch) {
       const std::size_t before = rest.left();
       if (!encrypt(rest.take(record_))) {
         break_soon();
         return offered - before;
       }
     }
-    flush();
+    output_.flush();
   }
   if (rest.left() > 0) blocked_ = true;
   return offered - rest.left();
@@ -335,53 +293,24 @@ std::size_t TlsStream::write(std::span<const iovec> pieces) noexcept {
 // Appends a record to the output.
 bool TlsStream::encrypt(std::span<const std::uint8_t> record) noexcept {
   try {
-    marks_.emplace_back();
+    output_.reserve_record();
   } catch (const std::bad_alloc&) {
     return false;
   }
   std::size_t written = 0;
   if (SSL_write_ex(session_.get(), record.data(), record.size(), &written) != 1 ||
       written != record.size()) {
-    marks_.pop_back();
     return false;
   }
-  accepted_ += record.size();
-  marks_.back() = {appended_, accepted_};
+  output_.add_record(record.size());
   return true;
-}
-
-// Gives the stream below what it takes.
-void TlsStream::flush() noexcept {
-  if (!below_open_ || below_blocked_) return;
-  if (const std::size_t size = output_.size() - output_begin_; size > 0) {
-    const iovec piece{output_.data() + output_begin_, size};
-    const std::size_t taken = below_->write({&piece, 1});
-    output_begin_ += taken;
-    below_blocked_ = taken < size;
-  }
-  if (output_begin_ == output_.size()) {
-    output_begin_ = 0;
-    output_.clear();
-    if (output_.capacity() > kKeptOutput) std::vector<std::uint8_t>().swap(output_);
-  }
-  delivered_ = delivered();
-  std::erase_if(marks_, [this](const Mark& mark) { return mark.end <= delivered_; });
-}
-
-std::uint64_t TlsStream::delivered() const noexcept {
-  const std::uint64_t delivered_below = below_->delivered();
-  std::uint64_t delivered = delivered_;
-  for (const Mark& mark : marks_) {
-    if (mark.end_below <= delivered_below) delivered = mark.end;
-  }
-  return delivered;
 }
 
 void TlsStream::on_writable() noexcept {
   if (handler_ == nullptr) return;
-  below_blocked_ = false;
-  flush();
-  if (below_blocked_ || !std::exchange(blocked_, false)) return;
+  output_.unblock();
+  output_.flush();
+  if (output_.blocked() || !std::exchange(blocked_, false)) return;
   tell([](ByteStream::Handler& handler) { handler.on_writable(); });
 }
 
@@ -408,6 +337,7 @@ std::string TlsStream::waiting_for() const {
 
 void TlsStream::on_failed(const ConnectionError& error) noexcept {
   if (handler_ == nullptr) return;
+  const OpensslUse openssl;
   try {
     lost(error);
   } catch (const std::bad_alloc&) {

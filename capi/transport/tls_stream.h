@@ -10,8 +10,6 @@
 //   and for the right name, and HTTP/2 was agreed on. With TLS 1.3 the peer may refuse our
 //   certificate only after that.
 // - One batch of records at most is accepted beyond what the stream below takes.
-// - delivered() counts the plaintext of those records alone that the stream below has delivered
-//   whole: the peer can read nothing of a record of which a byte is missing.
 // - All that was received at once is handed over at once, however many records it was.
 // - No close_notify is sent: HTTP/2 knows itself where a message ends, and a stream may be dropped
 //   at any moment.
@@ -24,11 +22,11 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "transport/byte_stream.h"
 #include "transport/event_loop.h"
 #include "transport/tls_context.h"
+#include "transport/tls_output.h"
 
 namespace gcs::transport {
 
@@ -44,18 +42,12 @@ class TlsStream final : public ByteStream, private ByteStream::Handler, private 
   void open(ByteStream::Handler& handler) override;
   std::size_t write(std::span<const iovec> pieces) noexcept override;
   void pause_reading(std::int64_t nanoseconds) noexcept override;
-  std::uint64_t delivered() const noexcept override;
+  std::uint64_t delivered() const noexcept override { return output_.delivered(); }
   std::string waiting_for() const override;
   std::string_view scheme() const noexcept override { return "https"; }
 
  private:
-  class Pieces;
   static constexpr std::size_t kLargestRecord = 16384;
-  // The plaintext of a record, and where its last byte lies in the stream below.
-  struct Mark {
-    std::uint64_t end_below = 0;
-    std::uint64_t end = 0;
-  };
 
   void on_open() noexcept override;
   void on_received(std::span<const std::uint8_t> bytes) noexcept override;
@@ -75,7 +67,6 @@ class TlsStream final : public ByteStream, private ByteStream::Handler, private 
   bool shake_hands() noexcept;
   void hand_over() noexcept;
   bool encrypt(std::span<const std::uint8_t> record) noexcept;
-  void flush() noexcept;
   void break_soon() noexcept;
   std::string handshake_failed(unsigned long error) const;
   std::string refusal(const std::string& reason) const;
@@ -90,28 +81,22 @@ class TlsStream final : public ByteStream, private ByteStream::Handler, private 
   std::string name_;  // the one that the certificate is to have
   OpensslSession session_;
   std::unique_ptr<ByteStream> below_;
+  TlsOutput output_;
   const std::unique_ptr<Timer> timer_;
   std::unique_ptr<std::uint8_t[]> plaintext_;        // received
   std::array<std::uint8_t, kLargestRecord> record_;  // small pieces of one record to be
   ByteStream::Handler* handler_ = nullptr;           // nullptr: nobody is told anything any more
 
   std::span<const std::uint8_t> input_;  // while the stream below hands over
-  std::vector<std::uint8_t> output_;     // encrypted
-  std::size_t output_begin_ = 0;
-  std::uint64_t appended_ = 0;  // ever, to the output
-  std::vector<Mark> marks_;     // of records that were not delivered when it was last looked
-  std::uint64_t accepted_ = 0;
-  std::uint64_t delivered_ = 0;
 
   std::string certificate_failure_;
   std::string broken_;         // why a write has failed
   bool* destroyed_ = nullptr;  // set while the handler may be on the stack
   bool below_open_ = false;
-  bool below_blocked_ = false;  // it takes nothing until on_writable
-  bool blocked_ = false;        // the owner was told so
-  bool heard_ = false;          // the peer has sent something
-  bool shaken_ = false;         // the handshake has ended here
-  bool received_ = false;       // plaintext: the peer has accepted us
+  bool blocked_ = false;   // the owner was told so
+  bool heard_ = false;     // the peer has sent something
+  bool shaken_ = false;    // the handshake has ended here
+  bool received_ = false;  // plaintext: the peer has accepted us
   bool certificate_wanted_ = false;
 };
 

@@ -14,7 +14,7 @@ namespace gcs::test {
 namespace {
 
 using transport::OpensslBio;
-using transport::OpensslErrors;
+using transport::OpensslUse;
 
 void must(bool done) {
   if (done) return;
@@ -111,7 +111,7 @@ ServerTls::ServerTls(const Options& options) : context_(SSL_CTX_new(TLS_server_m
 }
 
 bool ServerTls::take(std::string_view ciphertext) {
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   if (!ciphertext.empty()) {
     BIO_write(SSL_get_rbio(session_.get()), ciphertext.data(), static_cast<int>(ciphertext.size()));
   }
@@ -129,14 +129,14 @@ bool ServerTls::take(std::string_view ciphertext) {
 }
 
 bool ServerTls::write(std::string_view bytes) {
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   if (!shaken_) return false;
   return bytes.empty() || SSL_write(session_.get(), bytes.data(), static_cast<int>(bytes.size())) ==
                               static_cast<int>(bytes.size());
 }
 
 void ServerTls::send_close_notify() {
-  const OpensslErrors errors;
+  const OpensslUse openssl;
   SSL_shutdown(session_.get());
 }
 

@@ -339,6 +339,45 @@ gcs.close()
     assert said_nothing(done)
 
 
+def test_forks_in_the_middle_of_handshakes_give_children_that_work(
+    tls_server: GcsServer, everyone: Everyone
+) -> None:
+    forks = """
+import os, threading, time, warnings
+warnings.simplefilter("ignore")  # there are threads, and the child starts with one
+over = False
+
+def connect_often():
+    while not over:
+        with gcs_cffi.sync.connect(address, tls=tls):
+            pass
+
+thread = threading.Thread(target=connect_often)
+thread.start()
+for number in range(40):
+    time.sleep(number % 7 * 0.0007)
+    child = os.fork()
+    if child == 0:
+        try:
+            gcs_cffi.sync.connect(address, tls=tls).close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    for _ in range(1000):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.01)
+    assert ended, f"child {number} hangs"
+    assert status == 0, f"child {number} failed"
+over = True
+thread.join()
+gcs.close()
+"""
+    done = run_script(USE + forks, *script_arguments(everyone, tls_server), timeout=60)
+    assert said_nothing(done)
+
+
 def test_a_server_that_is_gone_raises_no_signal(hide_user: None, everyone: Everyone) -> None:
     wait = """
 import signal
