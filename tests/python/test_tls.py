@@ -277,8 +277,9 @@ def test_rotated_files_are_used_when_it_connects_again(
 
 
 USE = """
-import sys
+import sys, warnings
 import gcs_cffi
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 ca, cert, key, address = sys.argv[1:]
 tls = gcs_cffi.TlsConfig(ca=ca, cert=cert, key=key)
 gcs = gcs_cffi.sync.connect(address, tls=tls)
@@ -307,8 +308,6 @@ async def busy():
         for task in tasks:
             task.cancel()
 asyncio.run(busy())
-import gcs_cffi._native, warnings
-warnings.simplefilter("ignore")
 """
     done = run_script(before + USE + after + busy, *script_arguments(everyone, tls_server))
     assert said_nothing(done)
@@ -343,8 +342,7 @@ def test_forks_in_the_middle_of_handshakes_give_children_that_work(
     tls_server: GcsServer, everyone: Everyone
 ) -> None:
     forks = """
-import os, threading, time, warnings
-warnings.simplefilter("ignore")  # there are threads, and the child starts with one
+import os, threading, time
 over = False
 
 def connect_often():
