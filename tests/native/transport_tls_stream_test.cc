@@ -3,6 +3,7 @@
 // TLS over a stream that the test plays by hand: what "delivered" counts, how much is accepted, and
 // what is told when.
 #include "tls_fixture.h"
+#include "transport/http2_connection.h"
 #include "transport/tls_stream.h"
 
 namespace gcs::test {
@@ -176,6 +177,43 @@ TEST_F(TlsStreamTest, OneByteShortOfARecordProvesThatItNeverArrived) {
   ends.handler->on_writable();
   EXPECT_EQ(stream->delivered(), 14u);
   EXPECT_EQ(owner.writable, 0) << "nothing was refused";
+}
+
+TEST_F(TlsStreamTest, ACallWhoseRecordIsOneByteShortNeverRan) {
+  for (const std::size_t missing : {0u, 1u}) {
+    ends = HandStream::Ends();
+    notes = Notes();
+    load();
+    peer = std::make_unique<ServerTls>(server);
+    auto over_tls = std::make_unique<transport::TlsStream>(loop, std::make_unique<HandStream>(ends),
+                                                           options.tls->current(), "127.0.0.1");
+    connection = std::make_unique<transport::Http2Connection>(
+        loop, std::move(over_tls), transport::Address{"127.0.0.1", 6379}, options, notes);
+    ends.handler->on_open();
+    while (!peer->shaken() && notes.closed == 0) carry();
+    peer->write(frame_bytes(NGHTTP2_SETTINGS, 0, 0, {}));
+    carry();
+    ASSERT_EQ(notes.ready, 1) << notes.error.message;
+    carry();
+    TestCall& call = add_call();
+    start(call);
+    ends.room = 0;
+    connection->flush();
+    const std::uint64_t begin = ends.total;
+    // A record names its length in the fourth and the fifth byte.
+    ends.room = 5;
+    ends.handler->on_writable();
+    ASSERT_EQ(ends.written.size(), 5u);
+    const std::size_t length = static_cast<std::uint8_t>(ends.written[3]) * 256u +
+                               static_cast<std::uint8_t>(ends.written[4]);
+    ends.room = length - missing;
+    ends.handler->on_writable();
+    ASSERT_EQ(ends.total - begin, 5 + length - missing);
+    ends.handler->on_failed({ConnectionError::Kind::kLost, "cut"});
+    EXPECT_EQ(call.ended, 1);
+    EXPECT_EQ(call.result.fate, missing == 0 ? Fate::kMayHaveRun : Fate::kNeverRan);
+    connection.reset();
+  }
 }
 
 TEST_F(TlsStreamTest, OneBatchAtMostIsAcceptedBeyondWhatIsTaken) {
