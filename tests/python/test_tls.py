@@ -292,12 +292,18 @@ def script_arguments(everyone: Everyone, server: GcsServer) -> list[str]:
     return [str(client.ca), str(client.cert), str(client.key), server.address]
 
 
-@pytest.mark.parametrize("ssl_first", [True, False])
+@pytest.mark.parametrize("ssl_comes", ["first", "after a client without TLS", "last"])
 def test_a_process_with_a_connection_ends_in_order(
-    tls_server: GcsServer, everyone: Everyone, ssl_first: bool
+    tls_server: GcsServer, everyone: Everyone, ssl_comes: str
 ) -> None:
     other = "import ssl, hashlib; ssl.create_default_context(); hashlib.sha256(b'').digest()\n"
-    before, after = (other, "") if ssl_first else ("", other)
+    before, after = ("", other) if ssl_comes == "last" else (other, "")
+    if "without" in ssl_comes:
+        before = (
+            "import gcs_cffi\n"
+            "try: gcs_cffi.sync.connect('127.0.0.1:1', connect_timeout=0.05)\n"
+            "except gcs_cffi.UnavailableError: pass\n"
+        ) + before
     busy = """
 import asyncio
 async def busy():
@@ -309,8 +315,11 @@ async def busy():
             task.cancel()
 asyncio.run(busy())
 """
-    done = run_script(before + USE + after + busy, *script_arguments(everyone, tls_server))
-    assert said_nothing(done)
+    end = "import time; print(time.monotonic(), file=sys.stderr)\n"
+    done = run_script(before + USE + after + busy + end, *script_arguments(everyone, tls_server))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    ended = float(done.stderr)  # and nothing else was said
+    assert time.monotonic() - ended < 0.9, "the exit waits for a thread that does not end"
 
 
 def test_a_forked_child_makes_a_client_of_its_own(
