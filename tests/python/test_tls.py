@@ -316,10 +316,15 @@ async def busy():
 asyncio.run(busy())
 """
     end = "import time; print(time.monotonic(), file=sys.stderr)\n"
-    done = run_script(before + USE + after + busy + end, *script_arguments(everyone, tls_server))
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    ended = float(done.stderr)  # and nothing else was said
-    assert time.monotonic() - ended < 0.9, "the exit waits for a thread that does not end"
+
+    def seconds_to_exit() -> float:
+        script = before + USE + after + busy + end
+        done = run_script(script, *script_arguments(everyone, tls_server))
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        return time.monotonic() - float(done.stderr)  # and nothing else was said
+
+    # A second is what the exit waits for a thread that does not end. The machine may be busy.
+    assert any(seconds_to_exit() < 0.9 for _ in range(3))
 
 
 def test_a_forked_child_makes_a_client_of_its_own(
