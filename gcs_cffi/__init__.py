@@ -40,7 +40,7 @@ from gcs_cffi.ids import (
 from gcs_cffi.jobs import Jobs
 from gcs_cffi.kv import KeyValueStore
 from gcs_cffi.nodes import Nodes
-from gcs_cffi.options import StateChange
+from gcs_cffi.options import StateChange, TlsConfig
 
 __version__ = _version()
 
@@ -71,6 +71,7 @@ __all__ = [
     "StateChange",
     "StateWatch",
     "TaskID",
+    "TlsConfig",
     "UnavailableError",
     "UnsupportedByServerError",
     "WorkerID",

@@ -71,6 +71,15 @@ CLUSTER_CHANGE: Final[dict[str, int]] = {
     "error": lib.GCS_CLUSTER_CHANGE_ERROR,
     "adopt": lib.GCS_CLUSTER_CHANGE_ADOPT,
 }
+_TEXTS: Final = (
+    "address",
+    "cluster_id",
+    "token",
+    "tls_ca_file",
+    "tls_cert_file",
+    "tls_key_file",
+    "tls_server_name",
+)
 LOG_OFF: Final[int] = lib.GCS_LOG_OFF
 
 CALL_RECORD: Final = struct.Struct("=IHHQQqqIIQQ")
@@ -139,10 +148,10 @@ def client_create(settings: ClientOptions) -> int:
     options = ffi.new("gcs_client_options *")
     _check(lib.gcs_client_options_init(options, ffi.sizeof("gcs_client_options")), "make a client")
     texts = []
-    for name in ("address", "cluster_id", "token"):
+    for name in _TEXTS:
         text = getattr(settings, name)
         if text is not None:
-            texts.append(ffi.new("char[]", text.encode()))
+            texts.append(ffi.new("char[]", text.encode() if isinstance(text, str) else text))
             setattr(options, name, texts[-1])
     for name in ("connect_timeout", "timeout", "tcp_user_timeout"):
         if getattr(settings, name) != TIMEOUT_DEFAULT:
@@ -157,6 +166,7 @@ def client_create(settings: ClientOptions) -> int:
             setattr(options, name, getattr(settings, name))
     options.on_cluster_change = CLUSTER_CHANGE[settings.on_cluster_change]
     options.wait_for_ready = int(settings.wait_for_ready)
+    options.tls = -1 if settings.tls is None else int(settings.tls)
     client = ffi.new("gcs_client *")
     error = ffi.new("gcs_error **")
     status = lib.gcs_client_create(options, client, error)

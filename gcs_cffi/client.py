@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
     from gcs_cffi.ids import ClusterID
-    from gcs_cffi.options import ClientOptions, ClusterChange, Retry, State, StateChange
+    from gcs_cffi.options import (
+        ClientOptions,
+        ClusterChange,
+        Retry,
+        State,
+        StateChange,
+        TlsConfig,
+    )
 
     MessageT = TypeVar("MessageT", bound=Message)
 
@@ -50,6 +57,7 @@ def connect(
     tcp_user_timeout: float | None = None,
     max_pending_calls: int | None = None,
     max_pending_bytes: int | None = None,
+    tls: bool | TlsConfig | None = None,
 ) -> Connecting:  # blocking: ) -> GcsClient:
     """Connects to a GCS. RPC: NodeInfoGcsService.GetClusterId.
 
@@ -79,10 +87,13 @@ def connect(
         max_pending_calls: how many calls may be under way, or have ended without anybody having
             taken that; one more fails at once with LimitExceededError. None: 1 000 000.
         max_pending_bytes: what their requests may have together, in bytes; likewise. None: 4 GiB.
+        tls: whether the connection uses TLS: a `TlsConfig` that names the files; True: with the
+            files of Ray's variables RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY;
+            False: without TLS. None: as RAY_USE_TLS says.
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: an argument, the address above all, that cannot be.
+        ValueError: an argument, such as an address or a file for TLS, that cannot be.
         UnavailableError: no connection could be made within connect_timeout.
         AuthenticationError: the token is wrong or missing.
         GcsError: no address was given, and none found; the message says where it was looked for.
@@ -100,6 +111,7 @@ def connect(
         tcp_user_timeout=tcp_user_timeout,
         max_pending_calls=max_pending_calls,
         max_pending_bytes=max_pending_bytes,
+        tls=tls,
     )
     return Connecting(options)  # blocking: return _open(options)
 

@@ -47,6 +47,25 @@ watch a descriptor, where it is used without being asked for."""
 _WAKE_VARIABLE: Final = "GCS_CFFI_WAKE"
 
 
+@dataclass(frozen=True, kw_only=True)
+class TlsConfig:
+    """TLS with files of the application's own, each in PEM form.
+
+    They are read when the client is made, and those that have changed again before it reconnects.
+    With none of the three, they are those that RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and
+    RAY_TLS_SERVER_KEY name.
+    """
+
+    ca: str | os.PathLike[str] | None = None
+    """The authorities that are trusted; None: the system's."""
+    cert: str | os.PathLike[str] | None = None
+    """The certificate to show, followed by those that lead to its authority; None: none is."""
+    key: str | os.PathLike[str] | None = None
+    """The certificate's private key, without a passphrase."""
+    server_name: str | None = None
+    """The host or IP address that the server's certificate must name; None: the address's host."""
+
+
 @dataclass(frozen=True)
 class ClientOptions:
     """The options of a client as the library takes them: times in nanoseconds."""
@@ -63,6 +82,11 @@ class ClientOptions:
     max_receive_message: int | None
     max_pending_calls: int | None
     max_pending_bytes: int | None
+    tls: bool | None
+    tls_ca_file: bytes | None
+    tls_cert_file: bytes | None
+    tls_key_file: bytes | None
+    tls_server_name: str | None
 
 
 def client_options(
@@ -79,6 +103,7 @@ def client_options(
     tcp_user_timeout: float | None,
     max_pending_calls: int | None,
     max_pending_bytes: int | None,
+    tls: bool | TlsConfig | None,
 ) -> ClientOptions:
     """Checks the arguments of `connect()`, where they are explained.
 
@@ -88,6 +113,7 @@ def client_options(
     """
     if on_cluster_change not in get_args(ClusterChange):
         raise ValueError(f'on_cluster_change is "error" or "adopt", not {on_cluster_change!r}')
+    files = tls if isinstance(tls, TlsConfig) else TlsConfig()
     return ClientOptions(
         address=_text("address", address),
         cluster_id=_cluster_id(cluster_id),
@@ -101,6 +127,11 @@ def client_options(
         max_receive_message=_size("max_receive_message", max_receive_message),
         max_pending_calls=_size("max_pending_calls", max_pending_calls, "calls"),
         max_pending_bytes=_size("max_pending_bytes", max_pending_bytes),
+        tls=_tls(tls),
+        tls_ca_file=_path("tls.ca", files.ca),
+        tls_cert_file=_path("tls.cert", files.cert),
+        tls_key_file=_path("tls.key", files.key),
+        tls_server_name=_text("tls.server_name", files.server_name),
     )
 
 
@@ -137,6 +168,25 @@ def _text(name: str, text: str | None) -> str | None:
     if "\0" in text:
         raise ValueError(f"{name} has a NUL character in it")
     return text
+
+
+def _tls(choice: bool | TlsConfig | None) -> bool | None:
+    if choice is None or isinstance(choice, bool):
+        return choice
+    if isinstance(choice, TlsConfig):
+        return True
+    raise TypeError(f"tls is None, a bool or a TlsConfig, not {type(choice).__name__}")
+
+
+def _path(name: str, path: str | os.PathLike[str] | None) -> bytes | None:
+    if path is None:
+        return None
+    if isinstance(path, bytes) or not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} is a path, not {type(path).__name__}")
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError(f"{name} has a NUL character in it")
+    return encoded
 
 
 def _cluster_id(value: ClusterID | bytes | str | None) -> str | None:

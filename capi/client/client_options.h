@@ -8,6 +8,7 @@
 #include <string>
 
 #include "client/event.h"
+#include "client/tls.h"
 
 namespace gcs {
 
@@ -27,6 +28,7 @@ struct ClientOptions {
   // From acceptance until the event was taken.
   std::uint64_t max_pending_calls = 1'000'000;
   std::uint64_t max_pending_bytes = std::uint64_t{4} << 30;  // of requests
+  TlsOptions tls;
   // Gets state events and the terminal one; may be empty. The function and the user are for the
   // sink.
   SinkReference event_sink;

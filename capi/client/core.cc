@@ -42,7 +42,8 @@ std::string seconds_text(std::int64_t nanoseconds) {
 
 Core::Core(transport::EventLoop& loop, transport::Connector& connector,
            const ClientOptions& options, const transport::Address& address, Credentials credentials,
-           ClientStatus& status, PendingBudget& budget, std::uint64_t event_id)
+           std::shared_ptr<transport::TlsContext> tls, ClientStatus& status, PendingBudget& budget,
+           std::uint64_t event_id)
     : loop_(loop),
       connector_(connector),
       options_(options),
@@ -62,6 +63,7 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
   connection_options_.tcp_user_timeout = options.tcp_user_timeout;
   connection_options_.max_send_message = static_cast<std::size_t>(options.max_send_message);
   connection_options_.max_receive_message = static_cast<std::size_t>(options.max_receive_message);
+  connection_options_.tls = std::move(tls);
   status_.set_cluster_id(cluster_id_);
   terminal_->id = event_id;
   terminal_->sink = options.event_sink;

@@ -41,8 +41,9 @@ namespace gcs {
 class Core final : private Link::Owner {
  public:
   Core(transport::EventLoop& loop, transport::Connector& connector, const ClientOptions& options,
-       const transport::Address& address, Credentials credentials, ClientStatus& status,
-       PendingBudget& budget, std::uint64_t event_id);
+       const transport::Address& address, Credentials credentials,
+       std::shared_ptr<transport::TlsContext> tls, ClientStatus& status, PendingBudget& budget,
+       std::uint64_t event_id);
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
   ~Core() = default;

@@ -14,12 +14,6 @@ namespace {
 
 constexpr char kServiceAccountToken[] = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-bool is_true(std::string value) {
-  std::transform(value.begin(), value.end(), value.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return value == "1" || value == "true";
-}
-
 bool fits_in_a_header(std::string_view token) noexcept {
   return std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 127; });
 }
@@ -84,7 +78,7 @@ Refusal Credentials::load() {
   in_environment_ = environment("RAY_AUTH_TOKEN");
   named_file_ = environment("RAY_AUTH_TOKEN_PATH");
   usual_files_.clear();
-  if (is_true(environment("RAY_ENABLE_K8S_TOKEN_AUTH"))) {
+  if (environment_is_true("RAY_ENABLE_K8S_TOKEN_AUTH")) {
     usual_files_.emplace_back(kServiceAccountToken);
   }
   if (const std::string home = environment("HOME"); !home.empty()) {

@@ -4,6 +4,7 @@
 // away under a reader: so they are read by the thread that makes a client, and never later.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -13,6 +14,14 @@ namespace gcs {
 inline std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? std::string() : std::string(value);
+}
+
+// What Ray takes for yes.
+inline bool environment_is_true(const char* name) {
+  std::string value = environment(name);
+  std::transform(value.begin(), value.end(), value.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return value == "1" || value == "true";
 }
 
 }  // namespace gcs

@@ -96,12 +96,17 @@ std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_
   }
   Credentials credentials(options.token);
   if ((*refusal = credentials.load())) return nullptr;
+  std::shared_ptr<transport::TlsContext> tls;
+  if ((*refusal = make_tls(options.tls, &tls))) return nullptr;
+  const bool uses_tls = tls != nullptr;
   if (!runtime) runtime = Runtime::acquire();
+  if (uses_tls) Runtime::park_before_tls_ends();
   auto client = std::make_shared<GcsClient>(Private{}, std::move(options), std::move(address),
                                             std::move(runtime));
-  client->core_ = std::make_unique<Core>(client->runtime_->loop(), client->runtime_->connector(),
-                                         client->options_, client->address_, std::move(credentials),
-                                         client->status_, *client->budget_, event_id);
+  client->core_ = std::make_unique<Core>(
+      client->runtime_->loop(), client->runtime_->connector(), client->options_, client->address_,
+      std::move(credentials), std::move(tls), client->status_, *client->budget_, event_id);
+  client->uses_tls_ = uses_tls;
   client->epilogue_ = Epilogue::make_event();
   // Before others know of it: they may close it at once.
   client->alive_ = client;

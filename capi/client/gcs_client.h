@@ -70,6 +70,7 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   const ClientStatus& status() const noexcept { return status_; }
   const PendingBudget& pending() const noexcept { return *budget_; }
   const ClientOptions& options() const noexcept { return options_; }
+  bool uses_tls() const noexcept { return uses_tls_; }
 
  private:
   struct Cancel {
@@ -99,6 +100,7 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   const std::string address_text_;
   const std::shared_ptr<Runtime> runtime_;
   const PendingBudget::Owner budget_;
+  bool uses_tls_ = false;
   ClientStatus status_;
 
   std::mutex mutex_;

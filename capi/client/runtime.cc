@@ -34,6 +34,7 @@ struct Process {
   unsigned threads = 0;
   bool exiting = false;
   bool parks_at_exit = false;
+  bool parks_before_tls_ends = false;
   std::vector<std::weak_ptr<GcsClient>> clients;
 };
 
@@ -208,6 +209,15 @@ std::shared_ptr<Runtime> Runtime::acquire() {
   ++process.threads;
   process.current = runtime;
   return runtime;
+}
+
+// What is registered later runs earlier. If the application has used OpenSSL, that has a handler of
+// its own, perhaps behind the one of ours that acquire() registered; if we were the first, none.
+void Runtime::park_before_tls_ends() {
+  Process& process = per_process<Process>();
+  const std::lock_guard lock(process.mutex);
+  if (process.parks_before_tls_ends) return;
+  process.parks_before_tls_ends = std::atexit(park_at_exit) == 0;
 }
 
 bool Runtime::on_library_thread() noexcept {

@@ -36,6 +36,9 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   // Every call of every client that would complete at `sink` is cancelled. Any thread; returns
   // before it is done.
   static void cancel_calls_of(CompletionSink& sink) noexcept;
+  // Has the I/O thread end before OpenSSL, which is in use already, is taken down at exit. Throws
+  // std::bad_alloc.
+  static void park_before_tls_ends();
   // Makes a client known to the two functions above. Throws std::bad_alloc.
   static void add_client(const std::shared_ptr<GcsClient>& client);
 

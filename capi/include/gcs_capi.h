@@ -132,7 +132,7 @@ GCS_API gcs_status gcs_abi_check(uint32_t header_version);
 /* The library's release, such as "0.1.0". Static. */
 GCS_API const char *gcs_version(void);
 
-/* 1 if the library has the named feature ("kv", "packed", "wake"), else 0. */
+/* 1 if the library has the named feature ("kv", "packed", "tls", "wake"), else 0. */
 GCS_API int32_t gcs_has_feature(const char *name);
 
 /* A status' name, such as "GCS_DEADLINE", "UNAVAILABLE" or "RAY_NOT_FOUND"; "UNKNOWN_STATUS" for any other. Static. */
@@ -166,9 +166,16 @@ typedef struct gcs_client_options {
   int64_t tcp_user_timeout;     /* 20 s */
   gcs_completion_fn event_fn;   /* gets GCS_EVENT_STATE events and one GCS_EVENT_CLIENT_CLOSED; may be NULL */
   void *event_user;
-  uint64_t
-      max_pending_calls; /* from acceptance until the event was taken; more end with GCS_LIMIT at once. 1 000 000 */
+  uint64_t max_pending_calls; /* until their events are taken; one more ends with GCS_LIMIT at once. 1 000 000 */
   uint64_t max_pending_bytes; /* of the requests of these; 4 GiB */
+  int32_t tls;      /* 1: with TLS; 0: without; -1, the default: if a tls_ field is given, or RAY_USE_TLS says so */
+  int32_t reserved; /* 0 */
+  /* PEM files, read when the client is made, and again before it connects when they have changed. All three NULL: those of
+   * RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY. */
+  const char *tls_ca_file;     /* the authorities to trust. NULL: the system's */
+  const char *tls_cert_file;   /* the certificate to show, and those that lead to its authority. NULL: none */
+  const char *tls_key_file;    /* its key, without a passphrase */
+  const char *tls_server_name; /* the host or address that the server's certificate names. NULL: the address's */
 } gcs_client_options;
 
 /* Fills in the defaults. Pass sizeof(gcs_client_options). GCS_ABI for a size that no release had. */
@@ -196,7 +203,7 @@ enum {
 };
 
 /* Makes a client; nothing is connected yet. `options` may be NULL. GCS_INVALID_ARGUMENT: an address that cannot be one, a
- * token file that cannot be read; GCS_NOT_FOUND: no address anywhere. Free with gcs_client_close() or _destroy(). */
+ * token file or a file for TLS that cannot be used; GCS_NOT_FOUND: no address anywhere. Free with gcs_client_close() or _destroy(). */
 GCS_API gcs_status gcs_client_create(const gcs_client_options *options, gcs_client *out_client, gcs_error **out_error);
 
 /* Connects, retrying until `timeout` (GCS_TIMEOUT_DEFAULT: connect_timeout). One GCS_EVENT_CONNECT, at once if ready. RPC:

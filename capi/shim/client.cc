@@ -32,9 +32,14 @@ void close_clients() {
 
 // A handle that is left open at exit keeps the I/O thread alive, for which the client's own handler
 // waits. That one was registered before this, and so runs after it.
-void close_clients_at_exit() {
+void close_clients_at_exit(const gcs::GcsClient& client) {
   static std::atomic<bool> registered{false};
   if (!registered.exchange(true)) static_cast<void>(std::atexit(close_clients));
+  // The first client with TLS has registered that handler once more.
+  static std::atomic<bool> registered_for_tls{false};
+  if (client.uses_tls() && !registered_for_tls.exchange(true)) {
+    static_cast<void>(std::atexit(close_clients));
+  }
 }
 
 // Hands out a text about a client.
@@ -63,7 +68,7 @@ gcs_status gcs_client_create(const gcs_client_options* options, gcs_client* out_
     Refusal refusal;
     auto client = gcs::GcsClient::create(std::move(wanted), reservation.handle(), &refusal);
     if (client == nullptr) return refusal;
-    close_clients_at_exit();
+    close_clients_at_exit(*client);
     auto object = std::make_unique<ClientHandle>(std::move(client));
     *out_client = reservation.publish(std::move(object));
     return {};

@@ -85,7 +85,7 @@ static_assert(agree(GCS_LOG_OFF, gcs::log::Level::kOff));
 
 static_assert(sizeof(void*) == 8, "handles and packed records are made for 64-bit platforms");
 
-constexpr std::string_view kFeatures[] = {"kv", "packed", "wake"};
+constexpr std::string_view kFeatures[] = {"kv", "packed", "tls", "wake"};
 
 }  // namespace
 

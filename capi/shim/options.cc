@@ -2,6 +2,7 @@
 #include "shim/options.h"
 
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -40,7 +41,21 @@ Refusal check_choices(const gcs_client_options& options) {
   if (options.max_pending_calls == 0 || options.max_pending_bytes == 0) {
     return refuse_argument("max_pending_calls and max_pending_bytes are at least 1");
   }
+  if (options.tls < -1 || options.tls > 1) return refuse_argument("tls is -1, 0 or 1");
+  if (options.reserved != 0) return refuse_argument("reserved is 0");
   return {};
+}
+
+void read_text(const char* given, std::optional<std::string>* out) {
+  if (given != nullptr) *out = given;
+}
+
+void read_tls(const gcs_client_options& options, TlsOptions* out) {
+  if (options.tls >= 0) out->enabled = options.tls == 1;
+  read_text(options.tls_ca_file, &out->ca_file);
+  read_text(options.tls_cert_file, &out->cert_file);
+  read_text(options.tls_key_file, &out->key_file);
+  read_text(options.tls_server_name, &out->server_name);
 }
 
 Refusal read_times(const gcs_client_options& options, ClientOptions* out) {
@@ -81,6 +96,7 @@ gcs_client_options default_client_options() noexcept {
   options.tcp_user_timeout = defaults.tcp_user_timeout;
   options.max_pending_calls = defaults.max_pending_calls;
   options.max_pending_bytes = defaults.max_pending_bytes;
+  options.tls = -1;
   return options;
 }
 
@@ -96,9 +112,10 @@ Refusal read_client_options(const gcs_client_options* given, ClientOptions* out)
   }
   if (Refusal refusal = check_choices(options)) return refusal;
   if (Refusal refusal = read_times(options, out)) return refusal;
-  if (options.address != nullptr) out->address = options.address;
+  read_text(options.address, &out->address);
   if (options.cluster_id != nullptr) out->cluster_id = options.cluster_id;
-  if (options.token != nullptr) out->token = options.token;
+  read_text(options.token, &out->token);
+  read_tls(options, &out->tls);
   out->on_cluster_change = static_cast<OnClusterChange>(options.on_cluster_change);
   out->wait_for_ready = options.wait_for_ready == 1;
   out->max_send_message = options.max_send_message;

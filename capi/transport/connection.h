@@ -28,6 +28,8 @@
 
 namespace gcs::transport {
 
+class TlsContext;
+
 struct Header {
   std::string name;  // lower case
   std::string value;
@@ -51,6 +53,7 @@ struct ConnectionOptions {
   std::int32_t first_stream_id = 1;  // odd; tests of their exhaustion begin near the end
   // Bytes framed and not yet accepted by send(), from which can_start() is false.
   std::size_t output_cap = std::size_t{1} << 20;
+  std::shared_ptr<TlsContext> tls;  // null: without TLS
 };
 
 struct ConnectionError {

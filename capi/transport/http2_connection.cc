@@ -133,7 +133,8 @@ void Http2Connection::on_failed(const ConnectionError& error) noexcept {
   try {
     std::string message = error.message;
     if (open_ && !session_.ready() && error.kind == ConnectionError::Kind::kEndOfFile) {
-      message = "the peer closed the connection before it sent HTTP/2 SETTINGS";
+      message += " before it sent HTTP/2 SETTINGS";
+      if (stream_->scheme() == "http") message += "; does it want TLS?";
     } else if (open_ && !session_.ready() && error.kind == ConnectionError::Kind::kLost) {
       message += " before the peer sent HTTP/2 SETTINGS";
     }

@@ -32,7 +32,9 @@ class ProbeError(Exception):
 class TlsFiles:
     """The PEM files of a server that wants TLS from its clients, and a certificate of theirs.
 
-    A gcs_server shows the same certificate when it is a client, so one set serves both sides.
+    A gcs_server shows the same certificate when it is a client, so one set serves both sides. A
+    certificate of its own for the client is needed where the server's is one that no server takes:
+    `GcsServer` is a client too when it finds out whether the server answers.
     """
 
     cert: str | Path
@@ -41,6 +43,10 @@ class TlsFiles:
     """The certificate's private key."""
     ca: str | Path
     """The authority that signed the certificates of both sides."""
+    client_cert: str | Path | None = None
+    """The client's certificate; None: `cert`."""
+    client_key: str | Path | None = None
+    """Its private key."""
 
 
 def ray_version(
@@ -82,10 +88,10 @@ def _connected(host: str, port: int, tls: TlsFiles | None, timeout: float) -> so
         return plain
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # Whether the name in the certificate is right is for the client under test to find out.
+        # Whether the certificate is right is for the client under test to find out.
         context.check_hostname = False
-        context.load_verify_locations(tls.ca)
-        context.load_cert_chain(tls.cert, tls.key)
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(tls.client_cert or tls.cert, tls.client_key or tls.key)
         context.set_alpn_protocols(["h2"])
         return context.wrap_socket(plain)
     except BaseException:

@@ -92,7 +92,8 @@ class GcsServer:
             env: environment variables for the server, over all others.
             token: the token that clients must show: a str, or the path of a file that holds it.
                 Without one, authentication is disabled.
-            tls: the files for mutual TLS; None for plaintext.
+            tls: the files for mutual TLS, which set the server's RAY_USE_TLS and RAY_TLS_*
+                variables; None for plaintext.
             redis: "host:port" of a Redis to keep the state in, or True for an own one that lives as
                 long as this object; None keeps it in memory.
             start_timeout: seconds until a server that does not answer counts as failed.
@@ -349,7 +350,11 @@ class GcsServer:
         host = "127.0.0.1" if self.host == _EVERYWHERE else _NODE_ADDRESSES[self.host]
         try:
             version = ray_version(
-                host, port, token=token_in(env), tls=tls_in(env), timeout=_PROBE_TIMEOUT
+                host,
+                port,
+                token=token_in(env),
+                tls=tls_in(env, self._settings.tls),
+                timeout=_PROBE_TIMEOUT,
             )
         except ProbeError as error:
             return str(error)

@@ -93,10 +93,16 @@ def token_in(env: Mapping[str, str]) -> str | None:
         return None  # the server will say what it thinks of that
 
 
-def tls_in(env: Mapping[str, str]) -> TlsFiles | None:
-    """The files with which to speak to a server with this environment; None for plaintext."""
+def tls_in(env: Mapping[str, str], given: TlsFiles | None) -> TlsFiles | None:
+    """The files with which to speak to a server with this environment; None for plaintext.
+
+    The client's own are not in the environment, but in what the server was `given`.
+    """
     if env.get("RAY_USE_TLS", "").lower() not in {"1", "true"}:
         return None
-    return TlsFiles(
-        *(env.get(f"RAY_TLS_{name}", "") for name in ("SERVER_CERT", "SERVER_KEY", "CA_CERT"))
+    cert, key, ca = (
+        env.get(f"RAY_TLS_{name}", "") for name in ("SERVER_CERT", "SERVER_KEY", "CA_CERT")
     )
+    if given is None:
+        return TlsFiles(cert, key, ca)
+    return TlsFiles(cert, key, ca, client_cert=given.client_cert, client_key=given.client_key)

@@ -24,6 +24,7 @@ static void the_version_is_three_numbers(void) {
 
 static void features_can_be_asked_for(void) {
   CHECK_EQUAL(gcs_has_feature("kv"), 1);
+  CHECK_EQUAL(gcs_has_feature("tls"), 1);
   CHECK_EQUAL(gcs_has_feature("packed"), 1);
   CHECK_EQUAL(gcs_has_feature("wake"), 1);
   CHECK_EQUAL(gcs_has_feature("pack"), 0);

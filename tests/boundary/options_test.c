@@ -20,6 +20,10 @@ static void init_fills_in_the_documented_defaults(void) {
   CHECK_EQUAL(client.max_receive_message, (uint64_t)512 << 20);
   CHECK_EQUAL(client.tcp_user_timeout, SECONDS(20));
   CHECK(client.event_fn == NULL && client.event_user == NULL);
+  CHECK_EQUAL(client.tls, -1);
+  CHECK_EQUAL(client.reserved, 0);
+  CHECK(client.tls_ca_file == NULL && client.tls_cert_file == NULL);
+  CHECK(client.tls_key_file == NULL && client.tls_server_name == NULL);
   CHECK_EQUAL(gcs_call_options_init(&call, sizeof call), GCS_OK);
   CHECK_EQUAL(call.struct_size, sizeof call);
   CHECK_EQUAL(call.timeout, GCS_TIMEOUT_DEFAULT);
@@ -38,6 +42,21 @@ static void init_refuses_sizes_that_no_release_had(void) {
   }
   CHECK_EQUAL(gcs_client_options_init(NULL, sizeof client), GCS_INVALID_ARGUMENT);
   CHECK_EQUAL(gcs_call_options_init(NULL, sizeof call), GCS_INVALID_ARGUMENT);
+}
+
+/* Without the fields for TLS. */
+enum { kFirstSize = offsetof(gcs_client_options, tls) };
+
+static void a_struct_of_the_first_header_is_taken(void) {
+  gcs_client_options options;
+  gcs_client client = 0;
+  memset(&options, 0xff, sizeof options);
+  CHECK_EQUAL(gcs_client_options_init(&options, kFirstSize), GCS_OK);
+  CHECK_EQUAL(options.struct_size, kFirstSize);
+  CHECK(options.tls == -1 && options.reserved == -1); /* untouched: it is not there */
+  options.address = silent_address();
+  CHECK_EQUAL(gcs_client_create(&options, &client, NULL), GCS_OK);
+  CHECK_EQUAL(gcs_client_destroy(client, SECONDS(10)), GCS_OK);
 }
 
 /* A struct of a later header: ours, and then more. */
@@ -92,7 +111,7 @@ static void create_refuses_values_that_cannot_be(void) {
     create_refuses(bad, expected, word);      \
   } while (0)
   REFUSES(struct_size, 0, GCS_ABI, "struct_size");
-  REFUSES(struct_size, sizeof good - 8, GCS_ABI, "struct_size");
+  REFUSES(struct_size, kFirstSize - 8, GCS_ABI, "struct_size");
   REFUSES(struct_size, sizeof good + 1, GCS_ABI, "struct_size");
   REFUSES(struct_size, 100000, GCS_ABI, "struct_size");
   for (i = 0; i < sizeof addresses / sizeof addresses[0]; ++i) {
@@ -111,6 +130,15 @@ static void create_refuses_values_that_cannot_be(void) {
   REFUSES(wait_for_ready, -1, GCS_INVALID_ARGUMENT, "wait_for_ready");
   REFUSES(max_send_message, 0, GCS_INVALID_ARGUMENT, "max_send_message");
   REFUSES(max_receive_message, (uint64_t)1 << 32, GCS_INVALID_ARGUMENT, "max_receive_message");
+  REFUSES(tls, 2, GCS_INVALID_ARGUMENT, "tls");
+  REFUSES(tls, -2, GCS_INVALID_ARGUMENT, "tls");
+  REFUSES(reserved, 1, GCS_INVALID_ARGUMENT, "reserved");
+  REFUSES(tls_ca_file, "/nowhere/ca.pem", GCS_INVALID_ARGUMENT, "/nowhere/ca.pem");
+  REFUSES(tls_ca_file, "", GCS_INVALID_ARGUMENT, "empty");
+  REFUSES(tls_cert_file, "/nowhere/cert.pem", GCS_INVALID_ARGUMENT, "without its key");
+  REFUSES(tls_key_file, "/nowhere/key.pem", GCS_INVALID_ARGUMENT, "without a certificate");
+  good.tls = 0;
+  REFUSES(tls_server_name, "host", GCS_INVALID_ARGUMENT, "TLS is off");
 #undef REFUSES
 }
 
@@ -182,6 +210,7 @@ int main(void) {
   begin();
   init_fills_in_the_documented_defaults();
   init_refuses_sizes_that_no_release_had();
+  a_struct_of_the_first_header_is_taken();
   a_later_struct_is_taken_if_its_tail_is_zero();
   create_refuses_values_that_cannot_be();
   defaults_stand_for_what_is_not_given();

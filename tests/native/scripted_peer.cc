@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace gcs::test {
 namespace {
@@ -124,7 +125,37 @@ PeerConnection::~PeerConnection() {
   close();
 }
 
+bool PeerConnection::serve_tls(const ServerTls::Options& options) {
+  auto tls = std::make_unique<ServerTls>(options);
+  while (!tls->shaken()) {
+    const std::string bytes = receive();
+    const bool healthy = !bytes.empty() && tls->take(bytes);
+    if (!transmit(tls->output()) || !healthy) return false;
+  }
+  tls_ = std::move(tls);
+  return true;
+}
+
+void PeerConnection::flush_tls() {
+  transmit(tls_->output());
+}
+
 std::string PeerConnection::read_some() {
+  if (tls_ == nullptr) return receive();
+  while (tls_->plaintext.empty()) {
+    const std::string bytes = receive();
+    if (bytes.empty() || !tls_->take(bytes)) return {};
+    flush_tls();
+  }
+  return std::exchange(tls_->plaintext, {});
+}
+
+bool PeerConnection::write(std::string_view bytes) {
+  if (tls_ == nullptr) return transmit(bytes);
+  return tls_->write(bytes) && transmit(tls_->output());
+}
+
+std::string PeerConnection::receive() {
   std::array<char, 65536> buffer;
   const ssize_t size = ::recv(fd_, buffer.data(), buffer.size(), 0);
   if (size <= 0) return {};
@@ -132,7 +163,7 @@ std::string PeerConnection::read_some() {
   return std::string(buffer.data(), static_cast<std::size_t>(size));
 }
 
-bool PeerConnection::write(std::string_view bytes) {
+bool PeerConnection::transmit(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;

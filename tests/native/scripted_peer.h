@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+#include "tls_peer.h"
+
 namespace gcs::test {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
@@ -63,7 +65,13 @@ class PeerConnection {
   PeerConnection(const PeerConnection&) = delete;
   PeerConnection& operator=(const PeerConnection&) = delete;
 
-  // Raw.
+  // Speaks TLS from now on; false when the handshake fails, and the alert has been sent.
+  bool serve_tls(const ServerTls::Options& options);
+  ServerTls* tls() const { return tls_.get(); }
+  void flush_tls();
+  void end_tls() { tls_.reset(); }
+
+  // Raw, or through TLS.
   std::string read_some();  // empty: over
   bool write(std::string_view bytes);
   void reset();  // RST instead of FIN
@@ -97,12 +105,15 @@ class PeerConnection {
   bool credit_data = true;  // false: no WINDOW_UPDATE is sent for what is read
 
  private:
+  std::string receive();
+  bool transmit(std::string_view bytes);
   bool fill(std::size_t size);
   bool handle(const Frame& frame);
   bool step();
   void parse_headers(const Frame& frame);
 
   const int fd_;
+  std::unique_ptr<ServerTls> tls_;
   std::string input_;
   std::size_t input_at_ = 0;
   std::uint64_t bytes_read_ = 0;

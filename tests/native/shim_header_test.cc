@@ -41,7 +41,7 @@ TEST(Header, RecordsAreLaidOutAsTheyWereReleased) {
   EXPECT_EQ(offsetof(gcs_packed_event, size), 32u);
   EXPECT_EQ(offsetof(gcs_packed_event, buffer), 40u);
   EXPECT_EQ(sizeof(gcs_packed_drain), 24u);
-  EXPECT_EQ(sizeof(gcs_client_options), 112u);
+  EXPECT_EQ(sizeof(gcs_client_options), 152u);
   EXPECT_EQ(sizeof(gcs_call_options), 24u);
   EXPECT_EQ(sizeof(gcs_queue_options), 24u);
   EXPECT_EQ(sizeof(gcs_call_item), 96u);

@@ -337,7 +337,8 @@ TEST_F(ConnectTest, APeerThatClosesAtOnce) {
     self.close();
   });
   EXPECT_EQ(error.kind, ConnectionError::Kind::kEndOfFile);
-  EXPECT_EQ(error.message, "the peer closed the connection before it sent HTTP/2 SETTINGS");
+  EXPECT_EQ(error.message,
+            "the peer closed the connection before it sent HTTP/2 SETTINGS; does it want TLS?");
 }
 
 TEST_F(ConnectTest, APeerThatResetsAtOnce) {

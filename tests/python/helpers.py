@@ -176,8 +176,8 @@ class Peer:
             self.accepted += 1
             self._connections.append(connection)
             thread = threading.Thread(target=self._run, args=(connection,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)  # started: whoever sees it may join it
 
     def _run(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):

@@ -13,6 +13,8 @@ from machine import ROOT
 HEADER = ROOT / "capi" / "include" / "gcs_capi.h"
 LIBRARY = NATIVE_BUILD / "capi" / "libgcs_capi.so.1"
 VERSION_NODE = "GCS_CAPI_1"
+# What the machine keeps up to date, or what must be one with the process's own.
+SHARED = ("libcrypto.so.3", "libnghttp2.so.14", "libssl.so.3", "libstdc++.so.6")
 C_STANDARDS = ["c99", "c11", "c17", "c2x"]
 CPP_STANDARDS = ["c++11", "c++14", "c++17", "c++20"]
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wundef", "-Werror", "-fsyntax-only"]
@@ -65,5 +67,10 @@ def check_symbols() -> None:
         breaches.append("the library's SONAME is not libgcs_capi.so.1")
     if "NODELETE" not in dynamic:
         breaches.append("the library is not linked with -z nodelete")
+    breaches += [
+        f"the library is not linked with {name} as a shared library"
+        for name in SHARED
+        if f"Shared library: [{name}]" not in dynamic
+    ]
     if breaches:
         raise StepFailedError("\n".join(breaches))

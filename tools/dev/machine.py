@@ -30,6 +30,7 @@ BUILD_PACKAGES = [
     "libasio-dev",
     "libnghttp2-dev",
     "libprotozero-dev",
+    "libssl-dev",
     "pkg-config",
     "protobuf-compiler",
 ]

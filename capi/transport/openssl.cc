@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A fork waits for the threads that are inside OpenSSL, as long as it seems reasonable: then it
+// goes on, and the child may meet a lock that nobody will release.
+#include "transport/openssl.h"
+
+#include <pthread.h>
+#include <time.h>
+
+namespace gcs::transport {
+namespace {
+
+constexpr time_t kPatience = 1;  // seconds
+
+// Held for reading inside OpenSSL, for writing over a fork. Never destroyed.
+pthread_rwlock_t in_use = PTHREAD_RWLOCK_INITIALIZER;
+thread_local bool held_over_fork = false;
+
+void before_fork() {
+  timespec deadline{};
+  clock_gettime(CLOCK_REALTIME, &deadline);
+  deadline.tv_sec += kPatience;
+  held_over_fork = pthread_rwlock_timedwrlock(&in_use, &deadline) == 0;
+}
+
+void after_fork_in_parent() {
+  if (held_over_fork) pthread_rwlock_unlock(&in_use);
+}
+
+// The thread that holds the lock has another id here, and cannot release it.
+void after_fork_in_child() {
+  pthread_rwlock_init(&in_use, nullptr);
+}
+
+}  // namespace
+
+void begin_using_openssl() {
+  [[maybe_unused]] static const int registered =
+      pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  pthread_rwlock_rdlock(&in_use);
+  OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr);
+  pthread_rwlock_unlock(&in_use);
+}
+
+OpensslUse::OpensslUse() noexcept {
+  pthread_rwlock_rdlock(&in_use);
+  ERR_clear_error();
+}
+
+OpensslUse::~OpensslUse() {
+  ERR_clear_error();
+  pthread_rwlock_unlock(&in_use);
+}
+
+}  // namespace gcs::transport
