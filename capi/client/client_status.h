@@ -15,8 +15,10 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "client/methods.h"
+#include "client/text.h"
 
 namespace gcs {
 
@@ -94,9 +96,9 @@ class ClientStatus {
     const std::lock_guard lock(mutex_);
     return last_disconnect_;
   }
-  void set_last_disconnect(const std::string& why) {
+  void set_last_disconnect(std::string_view why) noexcept {
     const std::lock_guard lock(mutex_);
-    last_disconnect_ = why;
+    assign(last_disconnect_, why);
   }
 
   // 0: all methods without a number.

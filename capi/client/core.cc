@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "client/outbox.h"
+#include "client/text.h"
 
 namespace gcs {
 namespace {
@@ -33,7 +34,7 @@ bool is_absence(const Call& call) noexcept {
 
 }  // namespace
 
-std::string seconds_text(std::int64_t nanoseconds) {
+std::string seconds_text(std::int64_t nanoseconds) noexcept {
   char text[32];
   std::snprintf(text, sizeof text, "%.4g s",
                 static_cast<double>(nanoseconds) / static_cast<double>(kSecond));
@@ -107,16 +108,16 @@ void Core::accept_one(std::unique_ptr<Call> call) noexcept {
 bool Core::refuse(Call& call, bool id_in_use) noexcept {
   if (id_in_use) {
     fail(call, Status::kInvalidArgument, kFlagLocal,
-         "the id " + std::to_string(call.id) + " is in use already");
+         join({"the id ", Digits(call.id), " is in use already"}));
   } else if (call.deadline <= now_) {
     expire_one(call);
-  } else if (!cluster_changed_.empty() && call.kind != EventKind::kState) {
+  } else if (cluster_has_changed_ && call.kind != EventKind::kState) {
     fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
   } else if (call.message.size() > options_.max_send_message) {
-    fail(call, Status::kLimit, kFlagLocal,
-         "the request has " + std::to_string(call.message.size()) +
-             " bytes, and the client's max_send_message is " +
-             std::to_string(options_.max_send_message));
+    fail(
+        call, Status::kLimit, kFlagLocal,
+        join({"the request has ", Digits(call.message.size()),
+              " bytes, and the client's max_send_message is ", Digits(options_.max_send_message)}));
   } else {
     return over_limit(call);
   }
@@ -129,14 +130,14 @@ bool Core::over_limit(Call& call) noexcept {
       return false;
     case PendingBudget::Verdict::kTooManyCalls:
       fail(call, Status::kLimit, kFlagLocal | kFlagRetryable,
-           "the client's max_pending_calls, " + std::to_string(budget_.max_calls()) +
-               ", are pending, those included whose events nobody has taken");
+           join({"the client's max_pending_calls, ", Digits(budget_.max_calls()),
+                 ", are pending, those included whose events nobody has taken"}));
       return true;
     case PendingBudget::Verdict::kTooManyBytes:
       fail(call, Status::kLimit, kFlagLocal | kFlagRetryable,
-           "with this request of " + std::to_string(call.message.size()) +
-               " bytes more than the client's max_pending_bytes, " +
-               std::to_string(budget_.max_bytes()) + ", would be pending");
+           join({"with this request of ", Digits(call.message.size()),
+                 " bytes more than the client's max_pending_bytes, ", Digits(budget_.max_bytes()),
+                 ", would be pending"}));
       return true;
   }
   return false;
@@ -166,7 +167,7 @@ void Core::wait(Call& call) noexcept {
   if (call.kind == EventKind::kState) {
     call.place = Call::Place::kWatching;
     watching_.push_back(call);
-    tell_state(call, std::string("the client is ") + state_name(status_.state()));
+    tell_state(call, join({"the client is ", state_name(status_.state())}));
     return;
   }
   if (call.kind == EventKind::kConnect && current_ && current_->phase() == Link::Phase::kReady) {
@@ -242,8 +243,8 @@ void Core::expire() {
   drop_spent_links();
   if (current_ && current_->identity_deadline <= now_) {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable,
-                 "connected, but GetClusterId was not answered within " +
-                     seconds_text(attempt_timeout(options_.connect_timeout)),
+                 join({"connected, but GetClusterId was not answered within ",
+                       seconds_text(attempt_timeout(options_.connect_timeout))}),
                  false);
   }
   pump();
@@ -261,40 +262,41 @@ void Core::release_held_back() noexcept {
 }
 
 void Core::expire_one(Call& call) noexcept {
-  const std::string within = " within " + seconds_text(call.timeout);
+  const std::string within = join({" within ", seconds_text(call.timeout)});
   if (call.kind == EventKind::kConnect) {
     fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(within));
   } else if (call.place == Call::Place::kInFlight) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagMaybeExecuted,
-         "no reply" + within);
+         join({"no reply", within}));
   } else if (call.place == Call::Place::kHeldBack) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
-         "the GCS was passive (read-only), and did not take the call" + within);
+         join({"the GCS was passive (read-only), and did not take the call", within}));
   } else if (call.timeout == 0) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout,
          "a timeout of 0 has expired at once; nothing was sent");
   } else {
+    const bool ready = current_ && current_->phase() == Link::Phase::kReady;
+    const std::string missing = ready ? std::string() : no_connection_text();
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
-         (call.may_have_run > 0 ? "the call was lost, and not sent again"
-                                : "the call was not sent") +
-             within + ": " +
-             (current_ && current_->phase() == Link::Phase::kReady ? "other calls were before it"
-                                                                   : no_connection_text()));
+         join({call.may_have_run > 0 ? "the call was lost, and not sent again"
+                                     : "the call was not sent",
+               within, ": ", ready ? std::string_view("other calls were before it") : missing}));
   }
 }
 
-std::string Core::no_connection_text(std::string_view within) const {
-  std::string text = "no connection to " + address_text_;
-  text += within;
-  if (!last_failure_.empty()) return text + ": " + last_failure_;
-  if (current_ && current_->phase() == Link::Phase::kIdentifying)
-    return text + ": connected, but GetClusterId was not answered";
-  return text + ": the first attempt has not ended";
+std::string Core::no_connection_text(std::string_view within) const noexcept {
+  std::string_view why = "the first attempt has not ended";
+  if (!last_failure_.empty()) {
+    why = last_failure_;
+  } else if (current_ && current_->phase() == Link::Phase::kIdentifying) {
+    why = "connected, but GetClusterId was not answered";
+  }
+  return join({"no connection to ", address_text_, within, ": ", why});
 }
 
-void Core::fail(Call& call, Status status, std::uint32_t flags, std::string message) noexcept {
+void Core::fail(Call& call, Status status, std::uint32_t flags, std::string_view message) noexcept {
   if (call.may_have_run > 0) flags |= kFlagMaybeExecuted;
-  call.fail(status, flags, std::move(message), address_text_);
+  call.fail(status, flags, message, address_text_);
   end(call);
 }
 
@@ -311,7 +313,7 @@ void Core::end(Call& call) noexcept {
   ended_.push_back(table_.take(call));
 }
 
-void Core::fail_waiting(Status status, std::uint32_t flags, const std::string& message,
+void Core::fail_waiting(Status status, std::uint32_t flags, std::string_view message,
                         bool only_impatient) noexcept {
   for (Call* call = waiting_.front(); call != nullptr;) {
     Call* next = call->waiting_next;
@@ -331,7 +333,7 @@ void Core::close() noexcept {
   table_.for_each([this](Call& call) {
     const std::uint32_t maybe = call.place == Call::Place::kInFlight ? kFlagMaybeExecuted : 0;
     fail(call, Status::kClosed, kFlagLocal | maybe,
-         "the client of " + address_text_ + " was closed");
+         join({"the client of ", address_text_, " was closed"}));
   });
   if (terminal_->sink) ended_.push_back(std::move(terminal_));
 }
@@ -358,7 +360,7 @@ void Core::end_pass() noexcept {
 }
 
 // One change of state for whoever `listener` stands for.
-void Core::tell_state(const Event& listener, const std::string& why) noexcept {
+void Core::tell_state(const Event& listener, std::string_view why) noexcept {
   if (!listener.sink) return;
   try {
     auto event = std::make_unique<Event>(EventKind::kState);

@@ -88,11 +88,11 @@ class Core final : private Link::Owner {
   void release_held_back() noexcept;
   // Takes the call out of everything; its status, flags and text are set already.
   void end(Call& call) noexcept;
-  void fail(Call& call, Status status, std::uint32_t flags, std::string message) noexcept;
-  void fail_waiting(Status status, std::uint32_t flags, const std::string& message,
+  void fail(Call& call, Status status, std::uint32_t flags, std::string_view message) noexcept;
+  void fail_waiting(Status status, std::uint32_t flags, std::string_view message,
                     bool only_impatient) noexcept;
   bool waits_for_ready(const Call& call) const noexcept;
-  void tell_state(const Event& listener, const std::string& why) noexcept;
+  void tell_state(const Event& listener, std::string_view why) noexcept;
 
   // Replies (core_replies.cc).
   void link_calls_ended(Link& link, transport::UnaryCall* first) noexcept override;
@@ -103,6 +103,7 @@ class Core final : private Link::Owner {
   bool hold_back(Call& call) noexcept;
   bool may_send_again(const Call& call) const noexcept;
   bool has_newer_token(const Call& call) noexcept;
+  bool reload_token() noexcept;
   void send_again(Call& call, Call* before) noexcept;
 
   // The connection and the cluster's identity (core_connection.cc).
@@ -113,19 +114,19 @@ class Core final : private Link::Owner {
   void link_ended(Link& link, const transport::ConnectionError& error) noexcept override;
   void want_connection() noexcept;
   void suspect_link() noexcept;
-  void let_finish(const std::string& reason) noexcept;
+  void let_finish(std::string_view reason) noexcept;
   void drop_spent_links() noexcept;
   void connect();
-  void give_up_link(Status status, std::uint32_t flags, const std::string& message,
+  void give_up_link(Status status, std::uint32_t flags, std::string_view message,
                     bool tell_everyone) noexcept;
   void ask_identity(Link& link) noexcept;
   void identified_as(Link& link, const std::string& cluster_id) noexcept;
   void become_ready(Link& link) noexcept;
-  void set_state(State state, const std::string& why) noexcept;
+  void set_state(State state, std::string_view why) noexcept;
   void count_bytes(Link& link) noexcept;
-  void log_connection(bool serious, const std::string& text) noexcept;
+  void log_connection(bool serious, std::string_view text) noexcept;
   std::vector<transport::Header> metadata(bool with_cluster_id) const;
-  std::string no_connection_text(std::string_view within = {}) const;
+  std::string no_connection_text(std::string_view within = {}) const noexcept;
 
   transport::EventLoop& loop_;
   transport::Connector& connector_;
@@ -156,9 +157,10 @@ class Core final : private Link::Owner {
   bool ever_ready_ = false;
   bool closed_ = false;
   transport::TimePoint paused_until_ = 0;
-  bool pause_counted_ = false;   // a burst of refused streams is one failure
-  std::string cluster_id_;       // known: given, or learned
-  std::string cluster_changed_;  // not empty: every call fails with this text
+  bool pause_counted_ = false;        // a burst of refused streams is one failure
+  std::string cluster_id_;            // known: given, or learned
+  bool cluster_has_changed_ = false;  // every call fails with the text
+  std::string cluster_changed_;
   std::string last_failure_;
   transport::TimePoint logged_at_ = 0;  // the last record about the connection
   std::uint32_t unlogged_ = 0;          // those that would have been too many
@@ -170,6 +172,6 @@ class Core final : private Link::Owner {
 };
 
 // "2.5 s"
-std::string seconds_text(std::int64_t nanoseconds);
+std::string seconds_text(std::int64_t nanoseconds) noexcept;
 
 }  // namespace gcs

@@ -7,6 +7,7 @@
 #include "client/core.h"
 #include "client/log.h"
 #include "client/reply.h"
+#include "client/text.h"
 
 namespace gcs {
 
@@ -16,8 +17,8 @@ using transport::StatusCode;
 
 // Sees to it that a connection is being made, now or after the back-off.
 void Core::want_connection() noexcept {
-  if (current_ || reconnect_pending_ || closed_ || !cluster_changed_.empty()) return;
-  if (!ever_ready_) set_state(State::kConnecting, "connecting to " + address_text_);
+  if (current_ || reconnect_pending_ || closed_ || cluster_has_changed_) return;
+  if (!ever_ready_) set_state(State::kConnecting, join({"connecting to ", address_text_}));
   reconnect_pending_ = true;
   const std::int64_t delay = back_off_.next();
   if (delay == 0) {
@@ -34,7 +35,7 @@ void Core::connect() {
     Link::Owner& owner = *this;
     current_ = std::make_unique<Link>(owner, connector_, address_, connection_options_);
   } catch (const std::exception& error) {
-    last_failure_ = error.what();
+    assign(last_failure_, error.what());
     fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
     want_connection();
   }
@@ -75,19 +76,18 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
                    true);
     }
   } else if (result.code == StatusCode::kUnauthenticated) {
-    if (credentials_.reload()) {
-      ++token_version_;
+    if (reload_token()) {
       ask_identity(link);
     } else {
       give_up_link(Status{static_cast<std::int32_t>(StatusCode::kUnauthenticated)}, kFlagAuth,
-                   result.message + " (" + credentials_.where_looked() + ")", true);
+                   join({result.message, " (", credentials_.where_looked(), ")"}), true);
     }
   } else if (result.code == StatusCode::kUnimplemented) {
     give_up_link(Status::kUnavailable, kFlagLocal,
                  "the server has no method GetClusterId; is this the address of a GCS?", true);
   } else {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable,
-                 "GetClusterId failed: " + result.message, false);
+                 join({"GetClusterId failed: ", result.message}), false);
   }
   pump();
   end_pass();
@@ -95,13 +95,16 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
 
 void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
   if (!cluster_id_.empty() && cluster_id != cluster_id_) {
-    const std::string change = "the GCS at " + address_text_ + " is that of cluster " + cluster_id +
-                               (ever_ready_ ? " now; this client was connected to cluster "
-                                            : "; this client was made for cluster ") +
-                               cluster_id_;
-    log::write(log::Level::kWarning, change);
+    const std::string change =
+        join({"the GCS at ", address_text_, " is that of cluster ", cluster_id,
+              ever_ready_ ? " now; this client was connected to cluster "
+                          : "; this client was made for cluster ",
+              cluster_id_});
+    log::write(log::Level::kWarning, join({change}));
     if (options_.on_cluster_change == OnClusterChange::kError) {
-      cluster_changed_ = change + ". Make a new client, or let on_cluster_change be \"adopt\"";
+      cluster_has_changed_ = true;
+      cluster_changed_ =
+          join({change, ". Make a new client, or let on_cluster_change be \"adopt\""});
       count_bytes(link);
       const std::unique_ptr<Link> gone = std::move(current_);
       table_.for_each([&](Call& call) {
@@ -115,8 +118,13 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
       return;
     }
   }
-  cluster_id_ = cluster_id;
-  status_.set_cluster_id(cluster_id_);
+  try {
+    cluster_id_ = cluster_id;
+    status_.set_cluster_id(cluster_id_);
+  } catch (const std::bad_alloc&) {
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, "out of memory", false);
+    return;
+  }
   become_ready(link);
 }
 
@@ -127,11 +135,11 @@ void Core::become_ready(Link& link) noexcept {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
     return;
   }
-  if (ever_ready_) log_connection(false, "connected again to " + address_text_);
+  if (ever_ready_) log_connection(false, join({"connected again to ", address_text_}));
   ever_ready_ = true;
   last_failure_.clear();
   status_.connects.add();
-  set_state(State::kReady, "connected to " + address_text_);
+  set_state(State::kReady, join({"connected to ", address_text_}));
   for (Call* call = waiting_.front(); call != nullptr;) {
     Call* next = call->waiting_next;
     if (call->kind == EventKind::kConnect) end(*call);
@@ -151,8 +159,8 @@ void Core::link_draining(Link& link, const std::string& reason) noexcept {
   begin_pass();
   status_.disconnects.add();
   status_.set_last_disconnect(reason);
-  log_connection(false, "the GCS at " + address_text_ + " asks to reconnect: " + reason);
-  last_failure_ = reason;
+  log_connection(false, join({"the GCS at ", address_text_, " asks to reconnect: ", reason}));
+  assign(last_failure_, reason);
   set_state(State::kLost, reason);
   let_finish(reason);
   end_pass();
@@ -161,18 +169,19 @@ void Core::link_draining(Link& link, const std::string& reason) noexcept {
 // Calls expire, and nothing has come for long: what is wrong with this connection may be wrong with
 // it alone. New calls go to another one; those that are on it may still be answered.
 void Core::suspect_link() noexcept {
-  const std::string reason = "nothing came from " + address_text_ + " for " +
-                             seconds_text(current_->silence(now_)) + " while calls were waiting";
+  const std::string reason =
+      join({"nothing came from ", address_text_, " for ", seconds_text(current_->silence(now_)),
+            " while calls were waiting"});
   status_.disconnects.add();
   status_.set_last_disconnect(reason);
-  log_connection(true, "the connection is not trusted any more: " + reason);
-  last_failure_ = reason;
+  log_connection(true, join({"the connection is not trusted any more: ", reason}));
+  assign(last_failure_, reason);
   set_state(State::kLost, reason);
   current_->retire();
   let_finish(reason);
 }
 
-void Core::let_finish(const std::string& reason) noexcept {
+void Core::let_finish(std::string_view reason) noexcept {
   try {
     draining_.push_back(std::move(current_));
   } catch (const std::bad_alloc&) {
@@ -209,17 +218,17 @@ void Core::link_ended(Link& link, const ConnectionError& error) noexcept {
 // The current connection is of no use. Who waits for one is told if it is unlikely to get better
 // soon; else only those who do not want to wait. A lost connection is made again at once; one that
 // never was, when somebody waits for it.
-void Core::give_up_link(Status status, std::uint32_t flags, const std::string& message,
+void Core::give_up_link(Status status, std::uint32_t flags, std::string_view message,
                         bool tell_everyone) noexcept {
   const std::unique_ptr<Link> gone = std::move(current_);
   if (!gone) return;
   count_bytes(*gone);
   const bool was_ready = gone->phase() == Link::Phase::kReady;
-  last_failure_ = message;
+  assign(last_failure_, message);
   if (was_ready) status_.disconnects.add();
   status_.set_last_disconnect(message);
-  log_connection(was_ready, (was_ready ? "lost the connection to " : "cannot connect to ") +
-                                address_text_ + ": " + message);
+  log_connection(was_ready, join({was_ready ? "lost the connection to " : "cannot connect to ",
+                                  address_text_, ": ", message}));
   // Calls on it that it has not ended itself.
   table_.for_each([&](Call& call) {
     if (call.link == gone.get()) {
@@ -237,18 +246,20 @@ void Core::give_up_link(Status status, std::uint32_t flags, const std::string& m
   }
 }
 
-void Core::set_state(State state, const std::string& why) noexcept {
+void Core::set_state(State state, std::string_view why) noexcept {
   if (status_.state() == state) return;
   status_.set_state(state);
-  log::write(log::Level::kDebug,
-             "the client of " + address_text_ + " is " + state_name(state) + ": " + why);
+  if (log::enabled(log::Level::kDebug)) {
+    log::write(log::Level::kDebug,
+               join({"the client of ", address_text_, " is ", state_name(state), ": ", why}));
+  }
   if (terminal_) tell_state(*terminal_, why);
   for (const Call* call = watching_.front(); call != nullptr; call = call->waiting_next)
     tell_state(*call, why);
 }
 
 // At most one record a second: a server that accepts and drops must not fill a disk.
-void Core::log_connection(bool serious, const std::string& text) noexcept {
+void Core::log_connection(bool serious, std::string_view text) noexcept {
   constexpr std::int64_t kInterval = 1'000'000'000;
   const log::Level level = serious ? log::Level::kWarning : log::Level::kInfo;
   if (!log::enabled(level)) return;
@@ -258,9 +269,12 @@ void Core::log_connection(bool serious, const std::string& text) noexcept {
   }
   logged_at_ = now_;
   const std::uint32_t unlogged = std::exchange(unlogged_, 0);
-  log::write(level, unlogged == 0 ? text
-                                  : text + " (" + std::to_string(unlogged) +
-                                        " more records about this connection were left out)");
+  if (unlogged == 0) {
+    log::write(level, join({text}));
+  } else {
+    log::write(level, join({text, " (", Digits(unlogged),
+                            " more records about this connection were left out)"}));
+  }
 }
 
 void Core::count_bytes(Link& link) noexcept {

@@ -7,6 +7,7 @@
 #include "client/kv.h"
 #include "client/log.h"
 #include "client/reply.h"
+#include "client/text.h"
 
 namespace gcs {
 namespace {
@@ -36,10 +37,10 @@ bool is_wrong_cluster(const CallResult& result) noexcept {
          (result.code == StatusCode::kAborted && result.message == "AuthError");
 }
 
-std::string describe(const CallResult& result) {
+std::string describe(const CallResult& result) noexcept {
   if (result.details.empty() || result.details.find('\0') != std::string::npos)
-    return result.message;
-  return result.message.empty() ? result.details : result.message + ": " + result.details;
+    return join({result.message});
+  return join({result.message, result.message.empty() ? "" : ": ", result.details});
 }
 
 }  // namespace
@@ -108,7 +109,7 @@ void Core::succeed(Call& call) noexcept {
     passive_back_off_.reset();
   }
   if (call.status != Status::kOk)
-    call.set_text(std::string(static_cast<const Event&>(call).message()), address_text_);
+    call.set_text(join({static_cast<const Event&>(call).message()}), address_text_);
   end(call);
 }
 
@@ -132,7 +133,7 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
         return;
       }
       flags = kFlagAuth;
-      message += " (" + credentials_.where_looked() + ")";
+      message = join({message, " (", credentials_.where_looked(), ")"});
       break;
     case StatusCode::kAborted:
       // Where the reply has no status of Ray's.
@@ -151,21 +152,36 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       flags = kFlagTimeout | maybe_executed(result);
       break;
     case StatusCode::kUnimplemented:
-      if (message.empty()) message = "the server has no such method";
+      if (message.empty()) assign(message, "the server has no such method");
       break;
     default:
       flags = maybe_executed(result);
   }
-  fail(call, grpc_status(static_cast<std::int32_t>(result.code)), flags, std::move(message));
+  fail(call, grpc_status(static_cast<std::int32_t>(result.code)), flags, message);
 }
 
 // Whether another token is known than the one that the call was sent with; looks for one. Of many
 // calls that were sent with the old one, the first finds the new.
 bool Core::has_newer_token(const Call& call) noexcept {
   if (call.token_version != token_version_) return true;
-  if (!credentials_.reload()) return false;
+  if (!reload_token()) return false;
+  if (current_ && current_->phase() == Link::Phase::kReady) {
+    try {
+      current_->become_ready(metadata(true));
+    } catch (const std::bad_alloc&) {
+      return false;  // the connection keeps the old one
+    }
+  }
+  return true;
+}
+
+bool Core::reload_token() noexcept {
+  try {
+    if (!credentials_.reload()) return false;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
   ++token_version_;
-  if (current_ && current_->phase() == Link::Phase::kReady) current_->become_ready(metadata(true));
   return true;
 }
 
@@ -200,7 +216,7 @@ void Core::settle_lost(Call& call, Call* before) noexcept {
 // A passive GCS answers some questions and refuses everything else: such a call never ran, and
 // waits apart, so that others go on. False if it is not to wait.
 bool Core::hold_back(Call& call) noexcept {
-  if (!waits_for_ready(call) || !cluster_changed_.empty()) return false;
+  if (!waits_for_ready(call) || cluster_has_changed_) return false;
   status_.sent_again.add();
   counters(call).sent_again.add();
   call.stream = {};
@@ -228,7 +244,7 @@ void Core::send_again(Call& call, Call* before) noexcept {
   std::string reason = std::move(call.result.message);
   call.result = {};
   call.link = nullptr;
-  if (!cluster_changed_.empty()) {
+  if (cluster_has_changed_) {
     fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
     return;
   }

@@ -2,15 +2,15 @@
 #include "client/event.h"
 
 #include <new>
+#include <string>
 
 namespace gcs {
 
-void Event::set_text(std::string message, std::string address) noexcept {
+void Event::set_text(std::string_view message, std::string_view address) noexcept {
   try {
-    if (!text_) text_ = std::make_unique<Text>();
-    text_->message = std::move(message);
-    text_->address = std::move(address);
+    text_ = std::make_unique<Text>(std::string(message), std::string(address));
   } catch (const std::bad_alloc&) {
+    text_.reset();
   }
 }
 

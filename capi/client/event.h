@@ -110,12 +110,12 @@ class Event {
     return text_ ? std::string_view(text_->address) : std::string_view();
   }
   // Without memory the event goes without text.
-  void set_text(std::string message, std::string address) noexcept;
-  void fail(Status why, std::uint32_t why_flags, std::string message,
-            std::string address) noexcept {
+  void set_text(std::string_view message, std::string_view address) noexcept;
+  void fail(Status why, std::uint32_t why_flags, std::string_view message,
+            std::string_view address) noexcept {
     status = why;
     flags = why_flags;
-    set_text(std::move(message), std::move(address));
+    set_text(message, address);
   }
 
   // The application has it now.

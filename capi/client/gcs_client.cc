@@ -9,6 +9,7 @@
 #include "client/credentials.h"
 #include "client/discovery.h"
 #include "client/outbox.h"
+#include "client/text.h"
 
 namespace gcs {
 namespace {
@@ -233,7 +234,7 @@ void GcsClient::run() noexcept {
 void GcsClient::refuse_all(EventList calls) noexcept {
   EventList refused;
   while (auto event = calls.pop_front()) {
-    event->fail(Status::kClosed, kFlagLocal, "the client of " + address_text_ + " was closed",
+    event->fail(Status::kClosed, kFlagLocal, join({"the client of ", address_text_, " was closed"}),
                 address_text_);
     refused.push_back(std::move(event));
   }

@@ -223,7 +223,7 @@ void decode(Call& call) noexcept {
       result = Result{};
     } else if (result.status.code != 0) {
       call.status = ray_status(result.status.code);
-      call.set_text(std::move(result.status.message), {});
+      call.set_text(result.status.message, {});
       return;
     }
     call.number = result.number;
