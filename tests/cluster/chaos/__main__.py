@@ -81,7 +81,7 @@ def _run_on(given: Any, options: Any) -> int:
     from chaos.runner import run
 
     seed = secrets.randbits(32) if given.seed is None else given.seed
-    names = given.workload or [n for n in workloads.names() if not workloads.load(n).special]
+    names = given.workload or workloads.names(special=False)
     print(f"seed {seed}", flush=True)
     seeds = random.Random(seed)
     until = time.monotonic() + given.minutes * 60

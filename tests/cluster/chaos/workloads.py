@@ -122,10 +122,19 @@ class Workload:
         """Whether what was stored must be there afterwards."""
         return self.backend == "redis" or not self.restarts
 
+    def shortened(self, factor: float) -> Workload:
+        """The same in a part of the time, faults and all."""
+        faults = [
+            dataclasses.replace(f, at=f.at * factor, lasts=f.lasts * factor, every=f.every * factor)
+            for f in self.faults
+        ]
+        return dataclasses.replace(self, duration=self.duration * factor, faults=tuple(faults))
 
-def names() -> list[str]:
-    """The workloads that there are."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+def names(*, special: bool = True) -> list[str]:
+    """The workloads that there are, with or without those that are run only by their names."""
+    every = sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return every if special else [name for name in every if not load(name).special]
 
 
 def load(name: str) -> Workload:
