@@ -123,9 +123,9 @@ async def settled(gcs: gcs_cffi.GcsClient, goal: dict[str, int] | None) -> dict[
     deadline = time.monotonic() + PATIENCE
     while True:
         found = counts(gcs)
-        if time.monotonic() > deadline or not (found["in the library"] or found["unaccounted"]):
-            if goal is None or found == goal or time.monotonic() > deadline:
-                return found
+        quiet = not (found["in the library"] or found["unaccounted"])
+        if time.monotonic() > deadline or (quiet and goal in (None, found)):
+            return found
         await asyncio.sleep(0.05)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client under faults that take minutes: `./dev chaos --long` runs these, `./dev test` does not.
+"""The client under faults that take minutes: `./dev chaos --long`, and no part of `./dev test`.
 
 Invariant: each is bounded in time, and prints the figures that it judges.
 """
@@ -105,16 +105,15 @@ async def test_new_calls_pass_a_black_hole_on_a_second_connection() -> None:
 async def test_five_idle_minutes_cost_no_connection_and_no_delay(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with GcsServer() as server:
-        with caplog.at_level(logging.INFO, logger="gcs_cffi"):
-            async with gcs_cffi.connect(server.address, token="") as gcs:
-                assert await gcs.kv.put("key", b"value")
-                await asyncio.sleep(IDLE)
-                assert gcs.state == "ready"
-                began = time.monotonic()
-                assert await gcs.kv.get("key") == b"value"
-                took = time.monotonic() - began
-                stats = json.loads(_native.client_stats(gcs._channel.handle))
+    with GcsServer() as server, caplog.at_level(logging.INFO, logger="gcs_cffi"):
+        async with gcs_cffi.connect(server.address, token="") as gcs:
+            assert await gcs.kv.put("key", b"value")
+            await asyncio.sleep(IDLE)
+            assert gcs.state == "ready"
+            began = time.monotonic()
+            assert await gcs.kv.get("key") == b"value"
+            took = time.monotonic() - began
+            stats = json.loads(_native.client_stats(gcs._channel.handle))
     print(f"the call after {IDLE:.0f} idle seconds took {took * 1e3:.1f} ms; {stats}")
     assert took < SOON
     assert stats["connects"] == 1

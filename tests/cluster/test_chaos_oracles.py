@@ -125,7 +125,7 @@ DOCTORED: list[tuple[str, str, Callable[[Record], object]]] = [
     (
         "clients recover",
         "nothing ever works",
-        lambda r: [setattr(e, "outcome", "UnavailableError") for c in r.calls for e in c.ends],
+        lambda r: [e.__dict__.update(outcome="RpcError") for c in r.calls for e in c.ends],
     ),
     ("faults happened", "one did not", lambda r: r.happened.update(pause=0)),
     ("faults happened", "too few", lambda r: setattr(r, "owed", True)),

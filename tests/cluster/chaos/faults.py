@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from chaos.proxy import Proxy
+    from chaos.proxy import Direction, Proxy
     from chaos.workloads import Fault, Workload
     from gcs_cffi.testing import GcsServer
 
@@ -195,16 +195,17 @@ class Timeline:
         """Has the proxy do what the faults under way say, all of them together."""
         proxy = self._proxy
         assert proxy is not None
-        for direction in ("up", "down"):
+        directions: tuple[Direction, ...] = ("up", "down")
+        for direction in directions:
             for existing in (False, True):
                 path = Path()
                 for fault in self._active.values():
-                    if fault.direction in (direction, "both") or fault.kind == "black_hole":
-                        # Faults of the connections that there were go on with these alone.
-                        if not fault.existing_only or (existing and fault is newest):
-                            path = _spoil(path, fault)
+                    # Of connections that came later, some faults know nothing.
+                    reached = not fault.existing_only or (existing and fault is newest)
+                    if reached and fault.direction in (direction, "both"):
+                        path = _spoil(path, fault)
                 proxy.set_path(
-                    direction,  # type: ignore[arg-type]
+                    direction,
                     path,
                     existing=existing,
                     arriving=not existing,

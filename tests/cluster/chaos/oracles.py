@@ -176,7 +176,7 @@ def errors_are_ours(record: Record, limits: Limits) -> Iterator[str]:
 
 
 def clients_recover(record: Record, limits: Limits) -> Iterator[str]:
-    """Once everything is healed each client works, and the load itself was no series of failures."""
+    """Once all is healed each client works, and the load itself was no series of failures."""
     if not record.clients:
         yield "no client is known"
     for number, client in enumerate(record.clients):

@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import socket
 import struct
@@ -190,7 +191,9 @@ class _Link:
                 _Lane(self, "up", self.client, self.server),
                 _Lane(self, "down", self.server, self.client),
             ]
-            work = [asyncio.ensure_future(part) for x in self.lanes for part in (x.read(), x.write())]
+            work = [
+                asyncio.ensure_future(part) for x in self.lanes for part in (x.read(), x.write())
+            ]
             try:
                 await asyncio.gather(*work)
             finally:
@@ -336,9 +339,9 @@ class Proxy:
             link = _Link(self, client)
             self._links[link] = None
             link.task = loop.create_task(link.run(arrivals == "silent"))
-            link.task.add_done_callback(lambda _, link=link: self._ended(link))
+            link.task.add_done_callback(functools.partial(self._ended, link))
 
-    def _ended(self, link: _Link) -> None:
+    def _ended(self, link: _Link, _: object) -> None:
         self._links.pop(link)
         link.client.close()  # a task that is cancelled before its first step has not
 

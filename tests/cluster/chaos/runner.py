@@ -38,6 +38,8 @@ from gcs_cffi.testing import GcsServer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from typing_extensions import Self
+
 _WORKER: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from chaos.worker import main; main(sys.argv[2])"
 )
@@ -101,7 +103,7 @@ class Result:
                 else self.executed_twice
             ),
             "connections": _sum(self.record.clients, "connects"),
-            "faults": ", ".join(f"{kind} {n}" for kind, n in self.record.happened.items()) or "none",
+            "faults": ", ".join(f"{kind} {n}" for kind, n in self.record.happened.items()),
             "worst over a deadline": f"{_worst(self.record) * 1e3:.0f} ms",
             "library": self.record.library,
         }
@@ -159,13 +161,12 @@ def _drive(worker: _Worker, record: Record, timeline: Timeline, server: GcsServe
     timeline.begin()
     worker.say("go")
     deadline = time.monotonic() + load.duration + load.timeout + _CLOSED
+    by_calls = any(fault.every_calls for fault in load.faults)
     over = None
     while over is None and worker.alive and time.monotonic() < deadline:
         over = worker.wait("over", 0.1)
-        if over is None and any(fault.every_calls for fault in load.faults):
-            if worker.calls >= load.calls and not timeline.owed:
-                worker.say("stop")
-        if over is None and timeline.error is not None:
+        enough = by_calls and worker.calls >= load.calls and not timeline.owed
+        if over is None and (enough or timeline.error is not None):
             worker.say("stop")
         if over is None and time.monotonic() - timeline.began > load.duration:
             timeline.end(_HEALED)  # calls that wait for the end of a fault can end
@@ -311,7 +312,7 @@ class _Worker:
                 else:
                     self._said.put(said)
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

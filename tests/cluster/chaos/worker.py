@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that makes a workload's calls: started by runner.py, with all that it needs in JSON.
+"""The process that makes a workload's calls: started by runner.py, with what it needs in JSON.
 
-It talks to the runner in lines of JSON on stdout: `ready` (warmed up and measured), `calls` (so many
-have ended), `over` (no more are made), `done` (the summary). Its stdin says `go`, and `stop` for an
-early end; when that ends, so does the worker.
+It talks to the runner in lines of JSON on stdout: `ready` (warmed up and measured), `calls` (so
+many have ended), `over` (no more are made), `done` (the summary). Its stdin says `go`, `stop` for
+an early end, and `close` when the faults are healed; when it ends, so does the worker.
 
 Invariants:
 - Everything is done once before the load, as the load does it, and closed again: what the process
@@ -38,7 +38,7 @@ from chaos.workloads import from_dict
 from gcs_cffi import _native, _reactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from chaos.workloads import Workload
 
@@ -172,7 +172,7 @@ class Load:
                 )
                 for n in range(load.in_flight)
             ]
-            while not self._over():
+            while self._more():  # noqa: ASYNC110 (time and other threads end it)
                 await asyncio.sleep(0.05)
             _, late = await asyncio.wait(callers, timeout=load.timeout + _SLACK)
             for task in late:
@@ -231,9 +231,6 @@ class Load:
             self.errors.append(error)
         log.close()
 
-    def _over(self) -> bool:
-        return not self._more()
-
 
 def new_loop(kind: str) -> asyncio.AbstractEventLoop:
     """An event loop; asyncio's where uvloop is not installed."""
@@ -263,8 +260,8 @@ def count_completions() -> None:
     drain = _native.Queue.drain
     lock = threading.Lock()
 
-    def counting(queue: _native.Queue, timeout: int) -> tuple[int, Any]:
-        status, events = drain(queue, timeout)
+    def counting(self: _native.Queue, timeout: int) -> tuple[int, Iterator[tuple[int, ...]]]:
+        status, events = drain(self, timeout)
         taken = list(events)
         with lock:
             for call_id, _, kind, *_ in taken:
