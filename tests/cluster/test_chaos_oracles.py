@@ -45,6 +45,8 @@ def good_record() -> Record:
         first_id=1,
         last_id=4,
         happened={"kill": 1},
+        library="/build/libgcs_capi.so.1",
+        wanted_library="/build/libgcs_capi.so.1",
     )
 
 
@@ -129,6 +131,7 @@ DOCTORED: list[tuple[str, str, Callable[[Record], object]]] = [
     ),
     ("faults happened", "one did not", lambda r: r.happened.update(pause=0)),
     ("faults happened", "too few", lambda r: setattr(r, "owed", True)),
+    ("the library is the one wanted", "another", lambda r: setattr(r, "library", "/usr/lib/x")),
     ("nothing is left", "a descriptor", lambda r: r.after.update(descriptors=11)),
     ("nothing is left", "a thread", lambda r: r.after.update(threads=4)),
     ("nothing is left", "memory", lambda r: r.after.update(rss=80 << 20)),
@@ -174,8 +177,9 @@ def test_limits_can_be_widened() -> None:
 
 def test_what_cannot_be_judged_is_said() -> None:
     record = good_record()
-    record.keeps_state, record.may_repeat = False, True
+    record.keeps_state, record.may_repeat, record.wanted_library = False, True, ""
     verdicts = judge(record, Limits())
+    assert "not judged" in verdicts["the library is the one wanted"].text()
     assert "not judged" in verdicts["nothing is lost"].text()
     assert "not judged" in verdicts["mutating calls run at most once"].text()
 

@@ -169,8 +169,12 @@ def bad_end(error: BaseException, cancelled_at: float | None) -> End:
     """The end of a call that raised."""
     if isinstance(error, asyncio.CancelledError):
         return End("cancelled", time.monotonic(), True, cancelled_at=cancelled_at)
-    maybe = error.maybe_executed if isinstance(error, GcsError) else True
-    return End(type(error).__name__, time.monotonic(), maybe, cancelled_at=cancelled_at)
+    outcome, maybe = type(error).__name__, True
+    if isinstance(error, GcsError):
+        maybe = error.maybe_executed
+        if error.code > 0:  # the server's word: which one matters
+            outcome += f":{error.code_name}"
+    return End(outcome, time.monotonic(), maybe, cancelled_at=cancelled_at)
 
 
 async def call_on(gcs: GcsClient, caller: Caller, workload: Workload) -> None:

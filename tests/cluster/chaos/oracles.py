@@ -166,7 +166,7 @@ def errors_are_ours(record: Record, limits: Limits) -> Iterator[str]:
         expected.add("ClusterChangedError")
     found = Counter(end.outcome for _, end in _ends(record))
     for outcome, count in found.items():
-        if outcome not in expected | {"ok", "cancelled"}:
+        if outcome.partition(":UNAVAILABLE")[0] not in expected | {"ok", "cancelled"}:
             yield f"{count} calls ended with {outcome}"
     for call, end in _ends(record):
         if end.outcome == "cancelled" and end.cancelled_at is None:
@@ -193,6 +193,12 @@ def faults_happened(record: Record, limits: Limits) -> Iterator[str]:
             yield f"the fault {kind} never came"
     if record.owed:
         yield f"faults that come by calls came too rarely: {record.happened}"
+
+
+def the_library_is_the_one_wanted(record: Record, limits: Limits) -> Iterator[str]:
+    """The process ran on the build that it was to run on, and on no other one beside it."""
+    if record.library != record.wanted_library:
+        yield f"{record.wanted_library} was wanted, and loaded was {record.library or 'none'}"
 
 
 def nothing_is_left(record: Record, limits: Limits) -> Iterator[str]:
@@ -232,6 +238,7 @@ ORACLES: Final[dict[str, Oracle]] = {
     "errors are ours": errors_are_ours,
     "clients recover": clients_recover,
     "faults happened": faults_happened,
+    "the library is the one wanted": the_library_is_the_one_wanted,
     "nothing is left": nothing_is_left,
     "process lives": process_lives,
     "stderr is empty": stderr_is_empty,
@@ -250,6 +257,8 @@ def judge(record: Record, limits: Limits) -> dict[str, Verdict]:
 def _why_not(name: str, record: Record) -> str:
     if name == "nothing is lost" and (not record.keeps_state or record.stored is None):
         return "the server keeps nothing over a restart"
+    if name == "the library is the one wanted" and not record.wanted_library:
+        return "it is the package's own"
     if name == "mutating calls run at most once" and record.may_repeat:
         return 'retry="always" allows it'
     return ""

@@ -91,6 +91,9 @@ class Record:
     owed: bool = False
     """Whether faults that were due by calls have not come."""
     library: str = ""
+    """The file of the library that the worker ran on."""
+    wanted_library: str = ""
+    """The one that it was to run on; empty for the package's own."""
 
 
 def value_of(number: int, size: int) -> bytes:

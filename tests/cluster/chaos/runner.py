@@ -59,6 +59,12 @@ class Options:
     env: Mapping[str, str] = field(default_factory=dict)
     """More for the worker's environment."""
 
+    @property
+    def library(self) -> str:
+        """The library among what is preloaded; empty if there is none."""
+        files = self.preload.replace(":", " ").split()
+        return next((os.path.realpath(f) for f in files if "libgcs_capi" in f), "")
+
 
 @dataclass
 class Result:
@@ -128,6 +134,7 @@ def run(workload: Workload, seed: int, options: Options | None = None) -> Result
             restarts=workload.restarts,
             keeps_state=workload.keeps_state,
             adopts=workload.on_cluster_change == "adopt",
+            wanted_library=options.library,
             may_repeat=workload.retry == "always" and "raw_next_id" in workload.mix,
         )
         timeline = Timeline(workload, seed, server, proxy, lambda: worker.calls)
