@@ -128,6 +128,7 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       flags = kFlagAuth;
       message += " (" + credentials_.where_looked() + ")";
       break;
+    case StatusCode::kCancelled:  // Not by us: a server that is asked to end does this.
     case StatusCode::kUnavailable:
       if (may_send_again(call)) {
         ++call.may_have_run;
