@@ -14,6 +14,7 @@ import random
 import secrets
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,24 @@ def main(arguments: list[str]) -> int:
     return _run_on(given, options)
 
 
-def _run_on(given: Any, options: Any) -> int:
+def _passes(name: str, seed: int, options: Any) -> bool:
     from chaos import workloads
     from chaos.runner import run
+
+    try:
+        result = run(workloads.load(name), seed, options)
+    except Exception:  # noqa: BLE001 (whatever it was, the next workload is still to be run)
+        traceback.print_exc()
+        return False
+    print(result.tally(), flush=True)
+    if not result.passed:
+        for at, what in result.log:
+            print(f"    {at:7.2f} s  {what}", flush=True)
+    return result.passed
+
+
+def _run_on(given: Any, options: Any) -> int:
+    from chaos import workloads
 
     seed = secrets.randbits(32) if given.seed is None else given.seed
     names = given.workload or workloads.names(special=False)
@@ -90,13 +106,9 @@ def _run_on(given: Any, options: Any) -> int:
         for name in names:
             own = seed if given.once else seeds.getrandbits(32)
             print(f"\n{name}, seed {own}: --workload {name} --seed {own} --once", flush=True)
-            result = run(workloads.load(name), own, options)
-            print(result.tally(), flush=True)
             count += 1
-            if not result.passed:
-                failed.append(f"{name} --seed {own}")
-                for at, what in result.log:
-                    print(f"    {at:7.2f} s  {what}", flush=True)
+            if not _passes(name, own, options):
+                failed.append(f"--workload {name} --seed {own} --once")
             if not given.once and time.monotonic() >= until:
                 break
         else:

@@ -62,6 +62,9 @@ def every_call_ends_once(record: Record, limits: Limits) -> Iterator[str]:
     for call in record.calls:
         if len(call.ends) != 1:
             yield f"{_about(call)} ended {len(call.ends)} times"
+    answered = sum(end.outcome == "ok" for _, end in _ends(record))
+    if record.finished and record.completions < answered:
+        yield f"{answered} calls succeeded, and {record.completions} completions were seen"
     if record.ended_twice:
         yield f"the library sent more than one completion for {record.ended_twice} calls"
     for number, client in enumerate(record.clients):

@@ -67,6 +67,8 @@ class Record:
     """The same afterwards, with every client and loop closed."""
     pending: int = 0
     """Futures and records that reactors still held when their loops ended."""
+    completions: int = 0
+    """How many completions were seen to leave the library."""
     ended_twice: int = 0
     """Ids for which the library sent more than one completion."""
     clients: list[dict[str, Any]] = field(default_factory=list)

@@ -185,6 +185,7 @@ def _drive(worker: _Worker, record: Record, timeline: Timeline, server: GcsServe
         record.after = done["after"]
         record.clients = done["clients"]
         record.pending = done["pending"]
+        record.completions = done["completions"]
         record.ended_twice = done["ended_twice"]
     if load.keeps_state:
         # Nothing of the worker's is under way any more: its sockets are closed.

@@ -138,6 +138,12 @@ class Load:
                 self.idle.set()
         self.may_close.wait()
 
+    def _must_fail(self, error: gcs_cffi.GcsError) -> bool:
+        """Whether the last call had to fail, since the cluster is another one now."""
+        load = self._workload
+        changed = load.restarts and not load.keeps_state and load.on_cluster_change == "error"
+        return changed and isinstance(error, gcs_cffi.ClusterChangedError)
+
     # ---- event loops
 
     def _run_loop(self, kind: str, number: int) -> None:
@@ -183,11 +189,11 @@ class Load:
                     self.errors.append(task.exception() or AssertionError())
             await asyncio.to_thread(self._wait_until_closable)
             for gcs in clients:
-                recovered = True
                 try:
                     await gcs.kv.get("last", namespace=NAMESPACE, timeout=_RECOVERY)
+                    recovered = True
                 except gcs_cffi.GcsError as error:
-                    recovered = type(error).__name__ == "ClusterChangedError"
+                    recovered = self._must_fail(error)
                 self.clients.append(await asyncio.to_thread(counters, gcs, recovered))
             reactor = _reactor.reactor_for(asyncio.get_running_loop())
             self.pending += len(reactor.pending) + len(reactor.batch) + len(reactor.lent)
@@ -214,11 +220,11 @@ class Load:
             for thread in threads:
                 thread.join()
             self._wait_until_closable()
-            recovered = True
             try:
                 gcs.kv.get("last", namespace=NAMESPACE, timeout=_RECOVERY)
+                recovered = True
             except gcs_cffi.GcsError as error:
-                recovered = type(error).__name__ == "ClusterChangedError"
+                recovered = self._must_fail(error)
             self.clients.append(counters(gcs, recovered))
 
     def _call_blocking(self, gcs: gcs_cffi.sync.GcsClient, number: int) -> None:
@@ -376,5 +382,6 @@ def main(spec: str) -> None:
         after=after,
         clients=load.clients,
         pending=load.pending,
+        completions=sum(_ended),
         ended_twice=sum(count > 1 for count in _ended),
     )
