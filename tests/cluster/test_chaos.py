@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import gc
+import io
 import json
 import os
 import secrets
@@ -22,7 +24,8 @@ from typing import Any
 
 import pytest
 from chaos import runner, workloads
-from chaos.oracles import Limits
+from chaos.callers import Caller, Log
+from chaos.oracles import Limits, judge
 from chaos.runner import Options, run
 
 import gcs_cffi
@@ -30,7 +33,7 @@ from gcs_cffi import _native, _reactor
 from gcs_cffi.errors import ClusterChangedError
 from gcs_cffi.testing import GcsServer
 
-SHORT = 0.6  # of a workload's time
+SHORT = 0.5  # of a workload's time
 VERY_SHORT = 0.3  # not every fault comes in it
 CANCELLED = 20_000
 AT_ONCE = 2_000
@@ -65,6 +68,22 @@ def test_a_worker_that_dies_fails_the_run(death: str, monkeypatch: pytest.Monkey
     result = run(workloads.load("slow_network").shortened(SHORT), 1)
     assert result.verdicts["process lives"].failures
     assert not result.passed
+
+
+@pytest.mark.timeout(60)
+def test_a_client_that_repeats_what_may_have_run_is_seen_to() -> None:
+    """What `retry="safe"` prevents happens with "always", and the ids that are gone show it."""
+    workload = dataclasses.replace(
+        workloads.load("resets").shortened(SHORT),
+        backend="memory",
+        retry="always",
+        mix={"raw_next_id": 1.0},
+    )
+    result = run(workload, 1)
+    assert result.verdicts["mutating calls run at most once"].skipped
+    result.record.may_repeat = False
+    verdict = judge(result.record, Limits())["mutating calls run at most once"]
+    assert "too many" in verdict.text()
 
 
 @pytest.mark.timeout(60)
@@ -160,11 +179,24 @@ async def test_20000_cancelled_calls_leave_nothing() -> None:
         assert resident() - memory < MOST_LEFT
 
 
+def test_a_caller_does_what_its_seed_says() -> None:
+    workload = workloads.load("slow_network")
+
+    def done(seed: str) -> list[str]:
+        out = io.StringIO()
+        caller = Caller("a", seed, Log(out, 0, workload), can_cancel=True)
+        cancels = [caller.next().cancel_after for _ in range(500)]
+        return [line.rsplit(" ", 1)[0] for line in out.getvalue().splitlines()] + [str(cancels)]
+
+    assert done("one") == done("one")
+    assert done("one") != done("two")
+
+
 @pytest.mark.timeout(60)
 def test_the_same_seed_runs_the_same_workload_and_is_printed() -> None:
     script = Path(__file__).parent / "chaos"
     done = subprocess.run(
-        [sys.executable, "-I", script, "--once", "--seed", "77", "--workload", "crowded"],
+        [sys.executable, "-I", script, "--once", "--seed", "77", "--workload", "other_cluster"],
         capture_output=True,
         text=True,
         check=False,
@@ -172,5 +204,5 @@ def test_the_same_seed_runs_the_same_workload_and_is_printed() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("seed 77\n")
-    assert "--workload crowded --seed 77 --once" in done.stdout
-    assert "passed: crowded, seed 77" in done.stdout
+    assert "--workload other_cluster --seed 77 --once" in done.stdout
+    assert "passed: other_cluster, seed 77" in done.stdout
