@@ -67,6 +67,8 @@ class Record:
     """The same afterwards, with every client and loop closed."""
     pending: int = 0
     """Futures and records that reactors still held when their loops ended."""
+    longest_turn: float = 0.0
+    """Seconds that an event loop took at most to come round: how busy process and machine were."""
     completions: int = 0
     """How many completions were seen to leave the library."""
     ended_twice: int = 0

@@ -111,6 +111,7 @@ class Result:
             "connections": _sum(self.record.clients, "connects"),
             "faults": ", ".join(f"{kind} {n}" for kind, n in self.record.happened.items()),
             "worst over a deadline": f"{_worst(self.record) * 1e3:.0f} ms",
+            "longest turn of a loop": f"{self.record.longest_turn * 1e3:.0f} ms",
             "library": self.record.library,
         }
         lines = [f"  {name:<22} {value}" for name, value in sums.items()]
@@ -185,6 +186,7 @@ def _drive(worker: _Worker, record: Record, timeline: Timeline, server: GcsServe
         record.after = done["after"]
         record.clients = done["clients"]
         record.pending = done["pending"]
+        record.longest_turn = done["longest_turn"]
         record.completions = done["completions"]
         record.ended_twice = done["ended_twice"]
     if load.keeps_state:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from chaos.workloads import Workload
 
 WARM_UP: Final = 0.7  # seconds
+_PULSE: Final = 0.02  # seconds
 _SETTLE: Final = 8.0  # seconds until what was closed must be gone
 _RECOVERY: Final = 15.0  # seconds for the last call of each client
 _SLACK: Final = 10.0  # seconds beyond the timeout after which a call counts as one that never ends
@@ -72,6 +73,7 @@ class Load:
     ) -> None:
         self.clients: list[dict[str, Any]] = []
         self.pending = 0
+        self.longest_turn = 0.0
         self.logs: list[Log] = []
         self.idle = threading.Event()
         self.may_close = threading.Event()
@@ -178,8 +180,11 @@ class Load:
                 )
                 for n in range(load.in_flight)
             ]
-            while self._more():  # noqa: ASYNC110 (time and other threads end it)
-                await asyncio.sleep(0.05)
+            while self._more():
+                began = time.monotonic()
+                await asyncio.sleep(_PULSE)
+                turn = time.monotonic() - began - _PULSE
+                self.longest_turn = max(self.longest_turn, turn)
             _, late = await asyncio.wait(callers, timeout=load.timeout + _SLACK)
             for task in late:
                 task.cancel()
@@ -382,6 +387,7 @@ def main(spec: str) -> None:
         after=after,
         clients=load.clients,
         pending=load.pending,
+        longest_turn=load.longest_turn,
         completions=sum(_ended),
         ended_twice=sum(count > 1 for count in _ended),
     )
