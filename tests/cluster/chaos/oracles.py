@@ -213,7 +213,8 @@ def nothing_is_left(record: Record, limits: Limits) -> Iterator[str]:
         return
     for name in ("descriptors", "threads"):
         if record.after[name] > record.before[name]:
-            yield f"{record.before[name]} {name} before, {record.after[name]} after"
+            left = f": {record.left}" if name == "descriptors" else ""
+            yield f"{record.before[name]} {name} before, {record.after[name]} after{left}"
     grown = record.after["rss"] - record.before["rss"]
     if grown > limits.rss_growth:
         yield f"{grown >> 10} KiB more memory than before; {limits.rss_growth >> 10} KiB may be"

@@ -65,6 +65,8 @@ class Record:
     """What the process had before the load: descriptors, threads, rss (bytes)."""
     after: dict[str, int] = field(default_factory=dict)
     """The same afterwards, with every client and loop closed."""
+    left: list[str] = field(default_factory=list)
+    """What descriptors refer to afterwards, and did not before."""
     pending: int = 0
     """Futures and records that reactors still held when their loops ended."""
     longest_turn: float = 0.0

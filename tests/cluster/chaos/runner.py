@@ -184,6 +184,7 @@ def _drive(worker: _Worker, record: Record, timeline: Timeline, server: GcsServe
     if done is not None:
         record.finished = True
         record.after = done["after"]
+        record.left = done["left"]
         record.clients = done["clients"]
         record.pending = done["pending"]
         record.longest_turn = done["longest_turn"]

@@ -15,6 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import json
@@ -314,6 +315,15 @@ def settled(goal: dict[str, int] | None) -> dict[str, int]:
     return found
 
 
+def open_files() -> list[str]:
+    """What the descriptors of this process refer to."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one that lists the folder
+            found.append(f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}")
+    return sorted(found)
+
+
 def mapped_library() -> str:
     """The file of the library that this process runs on."""
     with open("/proc/self/maps") as maps:
@@ -341,7 +351,7 @@ def main(spec: str) -> None:
     if warm.errors:
         raise warm.errors[0]
     count_completions()
-    before = settled(None)
+    before, files = settled(None), open_files()
     commands = iter(sys.stdin)
     tell(say="ready", before=before, library=mapped_library())
     if next(commands, "") != "go\n":
@@ -385,6 +395,7 @@ def main(spec: str) -> None:
     tell(
         say="done",
         after=after,
+        left=sorted(set(open_files()) - set(files)),
         clients=load.clients,
         pending=load.pending,
         longest_turn=load.longest_turn,
