@@ -33,7 +33,7 @@ from gcs_cffi import _native, _reactor
 from gcs_cffi.errors import ClusterChangedError
 from gcs_cffi.testing import GcsServer
 
-SHORT = 0.5  # of a workload's time
+SHORT = 0.4  # of a workload's time
 VERY_SHORT = 0.3  # not every fault comes in it
 CANCELLED = 20_000
 AT_ONCE = 2_000

@@ -190,7 +190,8 @@ def test_new_connections_are_refused_left_alone_or_counted(proxy: Proxy) -> None
         proxy.admit("served", limit=2)
         with connect(proxy) as second:
             assert exchange(second, b"two") == b"two"
-            with connect(proxy) as third, pytest.raises(ConnectionError):
+            # The reset may come as early as that.
+            with pytest.raises(ConnectionError), connect(proxy) as third:
                 exchange(third, b"three")
         assert proxy.reset() >= 1
         with pytest.raises(ConnectionResetError):

@@ -98,7 +98,7 @@ class Result:
         sums = {
             "calls": len(self.record.calls),
             "ok": ends.pop("ok", 0),
-            "retried": _sum(self.record.clients, "retried"),
+            "retried": _sum(self.record.clients, "sent_again"),
             "cancelled": ends.pop("cancelled", 0),
             **dict(sorted(ends.items())),
             "never ended": sum(not call.ends for call in self.record.calls),
