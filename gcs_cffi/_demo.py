@@ -4,7 +4,8 @@
 Invariants:
 - A cluster that is shown is left as it was found: keys go into two namespaces that nobody else has,
   and are deleted however the demo ends. Job ids alone cannot be given back.
-- A server that was started for the demo ends with it, and so does its folder.
+- A server that was started for the demo ends with it, and so does its folder. Only such a one is
+  killed and started again, in the middle of a load of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _VALUE_SIZE = 100
 _JOBS = 3
 _SHOWN_NODES = 20
+_LOAD_BEFORE = 0.3  # seconds of load before the server is killed, and once it answers again
+_LOAD_AFTER = 0.3
 
 
 def main(address: str | None, *, gets: int, in_flight: int) -> int:
@@ -63,18 +66,26 @@ async def _run(address: str | None, gets: int, in_flight: int) -> None:
     print("starting a gcs_server: in memory, on loopback ...", flush=True)
     async with GcsServer() as server:
         about = f"gcs_server (process {server.pid}), up in {time.perf_counter() - began:.1f} s"
-        await _show(server.address, about, gets, in_flight)
+        await _show(server.address, about, gets, in_flight, server)
     print("\nthe gcs_server has ended, and its folder is gone")
 
 
-async def _show(address: str | None, server: str | None, gets: int, in_flight: int) -> None:
+async def _show(
+    address: str | None, about: str | None, gets: int, in_flight: int, own: GcsServer | None = None
+) -> None:
     began = time.perf_counter()
-    # A server that was started here asks for no token, and gets none that lies around.
-    async with gcs_cffi.connect(address, token=None if server is None else "") as gcs:
+    # A server that was started here asks for no token, and gets none that lies around; and it keeps
+    # its state in memory, so that it will come back from its end as another cluster.
+    connecting = gcs_cffi.connect(
+        address,
+        token=None if own is None else "",
+        on_cluster_change="error" if own is None else "adopt",
+    )
+    async with connecting as gcs:
         took = time.perf_counter() - began
         heading("Cluster")
         pairs(
-            ("server", server or "a running cluster"),
+            ("server", about or "a running cluster"),
             ("address", gcs.address),
             ("cluster id", gcs.cluster_id),
             ("Ray version", await gcs.get_ray_version()),
@@ -88,9 +99,11 @@ async def _show(address: str | None, server: str | None, gets: int, in_flight: i
             await _show_jobs(gcs)
             await _show_nodes(gcs)
             await _show_gets(gcs, namespaces[0], gets, in_flight)
+            if own is not None:
+                await _show_restart(gcs, own, namespaces[1], in_flight)
         finally:
             await _clean_up(gcs, namespaces)
-    if server is None:
+    if own is None:
         print(f"\nthe cluster is as it was, but for {_JOBS} job ids: those cannot be given back")
 
 
@@ -198,6 +211,66 @@ async def _show_gets(gcs: GcsClient, namespace: str, gets: int, in_flight: int) 
         ("p99", f"{times[len(times) * 99 // 100] * 1e3:.2f} ms"),
         ("client CPU", f"{cpu / gets * 1e6:.1f} us per call"),
     )
+
+
+async def _show_restart(gcs: GcsClient, server: GcsServer, namespace: str, in_flight: int) -> None:
+    heading("Restart", f"kill -9 and a new start under {in_flight} gets in flight")
+    key = b"value"
+    where = namespace.encode()
+    await gcs.kv.put(key, b"kept in memory", namespace=where)
+    old = gcs.cluster_id
+    values = nothing = made = 0
+    failures: list[gcs_cffi.GcsError] = []
+    longest = 0.0
+    over = False
+
+    async def worker() -> None:
+        nonlocal values, nothing, made, longest
+        while not over:
+            made += 1
+            began = time.perf_counter()
+            try:
+                if await gcs.kv.get(key, namespace=where) is None:
+                    nothing += 1
+                else:
+                    values += 1
+            except gcs_cffi.GcsError as error:
+                failures.append(error)
+            longest = max(longest, time.perf_counter() - began)
+
+    workers = [asyncio.ensure_future(worker()) for _ in range(in_flight)]
+    try:
+        await asyncio.sleep(_LOAD_BEFORE)
+        killed = time.perf_counter()
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        away = time.perf_counter() - killed
+        await asyncio.sleep(_LOAD_AFTER)
+        over = True
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    table(
+        ("gets", "number"),
+        [
+            ("answered with the value", f"{values:,}"),
+            ("answered that there is none: the new server's memory is empty", f"{nothing:,}"),
+            ("failed", f"{len(failures):,}"),
+            ("made", f"{made:,}, every one answered" if made == values + nothing else f"{made:,}"),
+        ],
+    )
+    pairs(
+        ("server away", f"{away:.2f} s (its process is {server.pid} now)"),
+        ("longest get", f"{longest:.2f} s"),
+        ("cluster id before", old),
+        ("and now", gcs.cluster_id),
+    )
+    if failures:
+        raise failures[0]
+    if not values or not nothing or gcs.cluster_id == old:
+        raise ValueError("the restart did not come in the middle of the load")
 
 
 async def _tick(progress: Progress, times: list[float]) -> None:

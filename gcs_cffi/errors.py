@@ -189,6 +189,7 @@ _CLASS_BY_CODE: dict[int, type[GcsError]] = {
     _status.LIMIT: LimitExceededError,
     _status.UNSUPPORTED: UnsupportedByServerError,
     _status.UNAVAILABLE: UnavailableError,
+    _status.GRPC_CANCELLED: UnavailableError,  # by the server, which is about to end
     _status.GRPC_DEADLINE_EXCEEDED: DeadlineExceededError,
     _status.GRPC_UNAVAILABLE: UnavailableError,
     _status.GRPC_UNAUTHENTICATED: AuthenticationError,

@@ -140,6 +140,7 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       if (result.message == "GcsPassive" && hold_back(call)) return;
       flags = result.message == "GcsPassive" ? kFlagRetryable : maybe_executed(result);
       break;
+    case StatusCode::kCancelled:  // Not by us: a server that is asked to end does this.
     case StatusCode::kUnavailable:
       if (may_send_again(call)) {
         ++call.may_have_run;

@@ -172,22 +172,26 @@ TEST_F(ClientRetry, RetryAlwaysSendsAMutatingCallAtMostTwiceMore) {
   EXPECT_EQ(ended(id).status, Status::kConnectionLost);
 }
 
-TEST_F(ClientRetry, UnavailableFromTheServerFollowsTheSameRules) {
+// A server that is asked to end answers what is under way with either.
+TEST_F(ClientRetry, UnavailableAndCancelledFromTheServerFollowTheSameRules) {
   make_ready();
-  const std::uint64_t read = get("read");
-  loop().run();
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    ASSERT_FALSE(has_ended(read));
-    peer().refuse(only(), StatusCode::kUnavailable, "come back later");
-    loop().advance(3 * kSecond);
+  for (const StatusCode code : {StatusCode::kUnavailable, StatusCode::kCancelled}) {
+    const std::uint64_t read = get("read");
+    loop().run();
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      ASSERT_FALSE(has_ended(read));
+      peer().refuse(only(), code, "come back later");
+      loop().advance(3 * kSecond);
+    }
+    EXPECT_EQ(ended(read).status, grpc_status(static_cast<std::int32_t>(code)));
+    EXPECT_EQ(ended(read).flags, kFlagRetryable | kFlagMaybeExecuted);
+    EXPECT_NE(ended(read).message().find("come back later"), std::string_view::npos);
+    const std::uint64_t write = put("write");
+    loop().run();
+    peer().refuse(only(), code, "come back later");
+    EXPECT_EQ(ended(write).status, grpc_status(static_cast<std::int32_t>(code)));
+    EXPECT_EQ(ended(write).flags, kFlagRetryable | kFlagMaybeExecuted);
   }
-  EXPECT_EQ(ended(read).status, grpc_status(14));
-  EXPECT_EQ(ended(read).flags, kFlagRetryable | kFlagMaybeExecuted);
-  EXPECT_NE(ended(read).message().find("come back later"), std::string_view::npos);
-  const std::uint64_t write = put("write");
-  loop().run();
-  peer().refuse(only(), StatusCode::kUnavailable, "come back later");
-  EXPECT_EQ(ended(write).status, grpc_status(14));
 }
 
 TEST_F(ClientRetry, OtherStatusesOfTheServerAreFinal) {

@@ -67,10 +67,30 @@ def test_it_starts_a_server_and_ends_it(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert_shows_all(done.stdout)
     assert "\r" not in done.stdout
-    process = re.search(r"process (\d+)", done.stdout)
-    assert process is not None
-    assert not Path(f"/proc/{process[1]}").exists()
+    processes = re.findall(r"process (?:is )?(\d+)", done.stdout)
+    assert len(set(processes)) == 2
+    assert not [process for process in processes if Path(f"/proc/{process}").exists()]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_its_own_server_is_killed_and_restarted_and_every_call_answered() -> None:
+    done = run("demo", *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = done.stdout[done.stdout.index("\nRestart") :]
+    values, nothing, failed, made = (
+        int(number.replace(",", ""))
+        for number in re.findall(
+            r"^  \w.*?  +([\d,]+)(?:, every one answered)?$", shown, re.MULTILINE
+        )
+    )
+    assert "every one answered" in shown
+    assert values > 0
+    assert nothing > 0
+    assert failed == 0
+    assert made == values + nothing
+    ids = re.findall(r"[0-9a-f]{56}", shown)
+    assert len(set(ids)) == 2
+    assert ids[0] in done.stdout[: done.stdout.index("\nRestart")]
 
 
 def test_it_leaves_a_running_cluster_as_it_found_it(server: GcsServer) -> None:
@@ -81,6 +101,8 @@ def test_it_leaves_a_running_cluster_as_it_found_it(server: GcsServer) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert_shows_all(done.stdout)
     assert after == before
+    assert server.running
+    assert "Restart" not in done.stdout
     assert "as it was, but for 3 job ids" in done.stdout
 
 

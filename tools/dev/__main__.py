@@ -25,6 +25,9 @@ HELP = """usage: ./dev VERB [arguments]
   bench [--quick]   calls per second and client CPU per call, beside Ray's client and grpc.aio
   sanitize [KIND]   the C++ and C tests under AddressSanitizer with UndefinedBehaviorSanitizer
                     (KIND address) and under ThreadSanitizer (KIND thread)
+  chaos [ARGS]      setup, then workloads on real servers while network and server misbehave, again
+                    and again with seeds of their own (--minutes N --seed S --workload NAME; --list;
+                    --long: the tests that take minutes; --help)
   help              this text
 
 A second run installs and builds only what has changed.
@@ -51,6 +54,7 @@ def main(arguments: "list[str]") -> int:
         "format": verbs.reformat,
         "bench": verbs.bench,
         "sanitize": verbs.sanitize,
+        "chaos": verbs.chaos,
     }
     if verb not in known:
         complain(f"./dev has no verb {verb!r}\n\n{HELP}")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from console import Plan, complain, show
 from environment import PYTHON, VENV, exclusive, gcs_server, set_up
 from linting import add_checks, add_formatting
-from machine import LINT_PACKAGES, ROOT, clean_environment, other_pythons
+from machine import LINT_PACKAGES, ROOT, clean_environment, other_pythons, temporary_home
 from testing import SANITIZERS, Tests
 
 
@@ -110,3 +110,21 @@ def sanitize(arguments: Sequence[str]) -> int:
         tests.add_sanitizer(plan, kind)
     plan.run()
     return 0 if tests.summary() else 1
+
+
+def chaos(arguments: Sequence[str]) -> int:
+    """Set up, then run the chaos workloads, or with --long the tests that take minutes."""
+    plan = Plan(exclusive)
+    if "--long" in arguments:
+        rest = [word for word in arguments if word != "--long"]
+        tests = Tests()
+        set_up(plan)
+        tests.add_python(plan, ["-m", "long", "-s", "tests/cluster", *rest])
+        plan.run()
+        return 0 if tests.summary() else 1
+    set_up(plan)
+    plan.run()
+    with temporary_home() as home:
+        env = clean_environment(VENV, home)
+        env["GCS_CFFI_GCS_SERVER"] = str(gcs_server(VENV))
+        return show([PYTHON, "-I", ROOT / "tests" / "cluster" / "chaos", *arguments], env=env)
