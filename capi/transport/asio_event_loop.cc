@@ -23,31 +23,44 @@ TimePoint monotonic_now() noexcept {
 // This thread has a loop's turn.
 thread_local bool has_turn = false;
 
-// Shared with the waits in flight, whose handlers run even after the timer was destroyed.
-struct TimerState : std::enable_shared_from_this<TimerState> {
+// Shared with the waits in flight, whose handlers run even after the timer was destroyed. As a task
+// it stands for a wait for which there was no memory.
+struct TimerState final : std::enable_shared_from_this<TimerState>, Task {
   TimerState(AsioEventLoop& event_loop, Task& on_expiry)
       : loop(event_loop), timer(event_loop.context()), task(&on_expiry) {}
 
-  void arm() {
+  void set(TimePoint time) noexcept {
+    when = time;
+    if (when < armed && !arm() && !posted) {
+      posted = shared_from_this();
+      loop.post(*this);
+    }
+  }
+
+  bool arm() noexcept {
     const std::uint64_t mine = ++generation;
     armed = kNever;
-    timer.expires_at(std::chrono::steady_clock::time_point(std::chrono::nanoseconds(when)));
-    timer.async_wait(loop.in_turn([self = shared_from_this(), mine](const asio::error_code&) {
-      if (self->generation == mine) self->expired();
-    }));
+    try {
+      timer.expires_at(std::chrono::steady_clock::time_point(std::chrono::nanoseconds(when)));
+      timer.async_wait(loop.in_turn([self = shared_from_this(), mine](const asio::error_code&) {
+        if (self->generation == mine) self->expired();
+      }));
+    } catch (const std::exception&) {
+      return false;
+    }
     armed = when;
+    return true;
+  }
+
+  void run() noexcept override {
+    const std::shared_ptr<TimerState> self = std::move(posted);
+    if (armed == kNever) expired();
   }
 
   void expired() noexcept {
     armed = kNever;
     if (task == nullptr || when == kNever) return;
-    if (monotonic_now() < when) {
-      try {
-        arm();
-        return;
-      } catch (const std::bad_alloc&) {
-      }
-    }
+    if (monotonic_now() < when && arm()) return;
     when = kNever;
     task->run();
   }
@@ -58,6 +71,7 @@ struct TimerState : std::enable_shared_from_this<TimerState> {
   TimePoint when = kNever;
   TimePoint armed = kNever;
   std::uint64_t generation = 0;
+  std::shared_ptr<TimerState> posted;  // itself, while it is a task that was posted
 };
 
 class AsioTimer final : public Timer {
@@ -72,10 +86,7 @@ class AsioTimer final : public Timer {
   AsioTimer(const AsioTimer&) = delete;
   AsioTimer& operator=(const AsioTimer&) = delete;
 
-  void set(TimePoint when) override {
-    state_->when = when;
-    if (when < state_->armed) state_->arm();
-  }
+  void set(TimePoint when) noexcept override { state_->set(when); }
 
  private:
   std::shared_ptr<TimerState> state_;

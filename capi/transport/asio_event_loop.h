@@ -9,7 +9,7 @@
 // - post() allocates nothing: tasks are linked by themselves, and the one wake-up that is ever
 //   queued has its own place.
 // - Tasks run in the order in which they were posted.
-// - A timer that cannot be re-armed for lack of memory fires early rather than never.
+// - A timer that cannot be armed for lack of memory fires early rather than never.
 // - Threads that may outlive the loop (look-ups) reach it through its gate alone, which closes with
 //   it.
 //

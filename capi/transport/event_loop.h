@@ -39,8 +39,8 @@ class Timer {
  public:
   virtual ~Timer() = default;
   // Replaces what was set before. kNever disarms. A time that has passed fires on the loop's next
-  // turn.
-  virtual void set(TimePoint when) = 0;
+  // turn. Without memory it fires early.
+  virtual void set(TimePoint when) noexcept = 0;
 };
 
 class EventLoop {

@@ -231,26 +231,23 @@ void Http2Connection::note_starvation() noexcept {
 }
 
 void Http2Connection::wake_at(TimePoint when) noexcept {
-  try {
-    timer_->set(when);
-  } catch (const std::bad_alloc&) {
-    // The next event of the stream settles instead.
-  }
+  timer_->set(when);
 }
 
 void Http2Connection::check_peer_at(TimePoint when) noexcept {
-  try {
-    keepalive_timer_->set(when);
-    watched_ = true;
-  } catch (const std::bad_alloc&) {
-    watched_ = false;  // the next call tries again
-  }
+  keepalive_timer_->set(when);
+  watched_ = true;
 }
 
 void Http2Connection::check_peer() noexcept {
   watched_ = false;
   if (error_) return;
   const TimePoint now = loop_.now();
+  const TimePoint answer_due = last_ping_ + ping_timeout_;
+  if (ping_open_ && last_received_ < last_ping_ && now < answer_due) {
+    check_peer_at(answer_due);
+    return;
+  }
   if (std::exchange(ping_open_, false) && last_received_ < last_ping_) {
     try {
       fail(ConnectionError::Kind::kLost,

@@ -198,8 +198,8 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
       try_next();
       return;
     }
+    timer_->set(kNever);
     try {
-      timer_->set(kNever);
       buffer_ = std::make_unique_for_overwrite<std::uint8_t[]>(kReadBuffer);
     } catch (const std::bad_alloc&) {
       fail(ConnectionError::Kind::kConnect, "out of memory");
@@ -303,11 +303,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   // Whether there is a pause now, from which resume_reading() goes on.
   bool paused() noexcept {
     if (pause_ == 0) return false;
-    try {
-      timer_->set(loop_.now() + pause_);
-    } catch (const std::bad_alloc&) {
-      return false;
-    }
+    timer_->set(loop_.now() + pause_);
     set_option(socket_.native_handle(), SOL_SOCKET, SO_RCVLOWAT, kWakingBytes);
     return true;
   }

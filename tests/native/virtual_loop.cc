@@ -37,7 +37,7 @@ class VirtualLoop::VirtualTimer final : public transport::Timer {
     std::erase(loop_.timers_, this);
   }
 
-  void set(TimePoint when) override { when_ = when; }
+  void set(TimePoint when) noexcept override { when_ = when; }
   TimePoint when() const noexcept { return when_; }
   void fire() {
     when_ = kNever;
