@@ -18,7 +18,7 @@ namespace gcs::shim {
 template <class Struct>
 inline constexpr std::size_t kFirstSize = 0;
 template <>
-inline constexpr std::size_t kFirstSize<gcs_client_options> = 152;
+inline constexpr std::size_t kFirstSize<gcs_client_options> = 96;
 template <>
 inline constexpr std::size_t kFirstSize<gcs_call_options> = 24;
 template <>
