@@ -20,6 +20,8 @@ static void init_fills_in_the_documented_defaults(void) {
   CHECK_EQUAL(client.max_receive_message, (uint64_t)512 << 20);
   CHECK_EQUAL(client.tcp_user_timeout, SECONDS(20));
   CHECK(client.event_fn == NULL && client.event_user == NULL);
+  CHECK_EQUAL(client.max_pending_calls, 1000000);
+  CHECK_EQUAL(client.max_pending_bytes, (uint64_t)4 << 30);
   CHECK_EQUAL(client.tls, -1);
   CHECK_EQUAL(client.reserved, 0);
   CHECK(client.tls_ca_file == NULL && client.tls_cert_file == NULL);
@@ -44,8 +46,8 @@ static void init_refuses_sizes_that_no_release_had(void) {
   CHECK_EQUAL(gcs_call_options_init(NULL, sizeof call), GCS_INVALID_ARGUMENT);
 }
 
-/* Without the fields for TLS. */
-enum { kFirstSize = offsetof(gcs_client_options, tls) };
+/* Without the fields for limits and TLS. */
+enum { kFirstSize = offsetof(gcs_client_options, max_pending_calls) };
 
 static void a_struct_of_the_first_header_is_taken(void) {
   gcs_client_options options;
@@ -53,7 +55,8 @@ static void a_struct_of_the_first_header_is_taken(void) {
   memset(&options, 0xff, sizeof options);
   CHECK_EQUAL(gcs_client_options_init(&options, kFirstSize), GCS_OK);
   CHECK_EQUAL(options.struct_size, kFirstSize);
-  CHECK(options.tls == -1 && options.reserved == -1); /* untouched: it is not there */
+  CHECK(options.max_pending_calls == UINT64_MAX &&
+        options.tls == -1); /* untouched: it is not there */
   options.address = silent_address();
   CHECK_EQUAL(gcs_client_create(&options, &client, NULL), GCS_OK);
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(10)), GCS_OK);
@@ -118,6 +121,8 @@ static void create_refuses_values_that_cannot_be(void) {
     REFUSES(address, addresses[i], GCS_INVALID_ARGUMENT, "");
   }
   REFUSES(cluster_id, "abc", GCS_INVALID_ARGUMENT, "cluster");
+  REFUSES(max_pending_calls, 0, GCS_INVALID_ARGUMENT, "max_pending_calls");
+  REFUSES(max_pending_bytes, 0, GCS_INVALID_ARGUMENT, "max_pending_bytes");
   REFUSES(connect_timeout, 0, GCS_INVALID_ARGUMENT, "connect_timeout");
   REFUSES(connect_timeout, GCS_TIMEOUT_NONE, GCS_INVALID_ARGUMENT, "connect_timeout");
   REFUSES(connect_timeout, -3, GCS_INVALID_ARGUMENT, "connect_timeout");
