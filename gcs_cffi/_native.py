@@ -81,6 +81,7 @@ _TEXTS: Final = (
     "tls_server_name",
 )
 LOG_OFF: Final[int] = lib.GCS_LOG_OFF
+_SIZES = ("max_send_message", "max_receive_message", "max_pending_calls", "max_pending_bytes")
 
 CALL_RECORD: Final = struct.Struct("=IHHQQqqIIQQ")
 EVENT_RECORD: Final = struct.Struct("=QiHHqQQQ")
@@ -156,12 +157,7 @@ def client_create(settings: ClientOptions) -> int:
     for name in ("connect_timeout", "timeout", "tcp_user_timeout"):
         if getattr(settings, name) != TIMEOUT_DEFAULT:
             setattr(options, name, getattr(settings, name))
-    for name in (
-        "max_send_message",
-        "max_receive_message",
-        "max_pending_calls",
-        "max_pending_bytes",
-    ):
+    for name in _SIZES:
         if getattr(settings, name) is not None:
             setattr(options, name, getattr(settings, name))
     options.on_cluster_change = CLUSTER_CHANGE[settings.on_cluster_change]
@@ -185,8 +181,7 @@ def client_connect(client: int, call_id: int, queue: Queue) -> None:
 def client_watch(client: int, call_id: int, queue: Queue) -> None:
     """Starts watching the state: STATE events with `call_id` come to the queue, until a cancel."""
     number = ffi.new("uint64_t *", call_id)
-    status = lib.gcs_client_watch(client, number, lib.gcs_queue_push, queue.user)
-    _check(status, "watch the client's state")
+    _check(lib.gcs_client_watch(client, number, lib.gcs_queue_push, queue.user), "watch the state")
 
 
 def client_close(client: int) -> None:

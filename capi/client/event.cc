@@ -2,13 +2,16 @@
 #include "client/event.h"
 
 #include <new>
-#include <string>
+#include <utility>
 
 namespace gcs {
 
 void Event::set_text(std::string_view message, std::string_view address) noexcept {
   try {
-    text_ = std::make_unique<Text>(std::string(message), std::string(address));
+    auto text = std::make_unique<Text>();
+    text->message = message;
+    text->address = address;
+    text_ = std::move(text);
   } catch (const std::bad_alloc&) {
     text_.reset();
   }
