@@ -43,8 +43,8 @@ class ByteStream {
   virtual void open(Handler& handler) = 0;
   // Never blocks; returns the bytes accepted. They need not be kept afterwards.
   virtual std::size_t write(std::span<const iovec> pieces) noexcept = 0;
-  // From within on_received: what the peer sends next may wait for `nanoseconds`, and be handed over
-  // together then.
+  // From within on_received: what the peer sends next may wait for `nanoseconds`, and be handed
+  // over together then.
   virtual void pause_reading(std::int64_t nanoseconds) noexcept = 0;
   // How many of the accepted bytes the kernel has taken in a form that the peer could read: a
   // filter does not count those whose record is still incomplete. This is what "never ran" is
