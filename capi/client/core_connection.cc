@@ -216,8 +216,8 @@ void Core::link_ended(Link& link, const ConnectionError& error) noexcept {
 }
 
 // The current connection is of no use. Who waits for one is told if it is unlikely to get better
-// soon; else only those who do not want to wait. A lost connection is made again at once; one that
-// never was, when somebody waits for it.
+// soon; else only those who do not want to wait. Once there was a connection, another one is tried
+// for ever; before that, while somebody waits for it.
 void Core::give_up_link(Status status, std::uint32_t flags, std::string_view message,
                         bool tell_everyone) noexcept {
   const std::unique_ptr<Link> gone = std::move(current_);
@@ -238,11 +238,11 @@ void Core::give_up_link(Status status, std::uint32_t flags, std::string_view mes
     }
   });
   fail_waiting(status, flags, no_connection_text(), !tell_everyone);
-  if (was_ready || !waiting_.empty()) {
-    if (ever_ready_) set_state(State::kLost, message);
+  if (ever_ready_) set_state(State::kLost, message);
+  if (ever_ready_ || !waiting_.empty()) {
     want_connection();
   } else {
-    set_state(ever_ready_ ? State::kLost : State::kIdle, message);
+    set_state(State::kIdle, message);
   }
 }
 

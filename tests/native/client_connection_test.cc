@@ -134,6 +134,19 @@ TEST_F(ClientConnection, ALostConnectionIsMadeAgainAtOnceEvenIfNobodyWaits) {
   EXPECT_EQ(client->stats().connects, 2u);
 }
 
+TEST_F(ClientConnection, AfterALossItIsTriedForEverEvenIfNobodyWaits) {
+  make_ready();
+  connector().script = [](VirtualPeer& at) { at.lose(ConnectionError::Kind::kConnect, "refused"); };
+  peer().lose();
+  loop().advance(600 * kSecond);
+  EXPECT_EQ(client->state(), State::kLost);
+  EXPECT_GT(attempts(), 200u);
+  connector().script = [](VirtualPeer& at) { at.send_settings(); };
+  loop().advance(3 * kSecond);
+  answer_identity(kClusterA);
+  EXPECT_EQ(client->state(), State::kReady);
+}
+
 TEST_F(ClientConnection, APeerThatAcceptsAndDropsIsNotHammered) {
   make_client();
   connector().script = [](VirtualPeer& at) { at.send_settings(); };
