@@ -157,6 +157,8 @@ def client_create(settings: ClientOptions) -> int:
     for name in ("connect_timeout", "timeout", "tcp_user_timeout"):
         if getattr(settings, name) != TIMEOUT_DEFAULT:
             setattr(options, name, getattr(settings, name))
+    if settings.connect_timeout == TIMEOUT_NONE:  # of all attempts together; one is always bounded
+        options.connect_timeout = TIMEOUT_DEFAULT
     for name in _SIZES:
         if getattr(settings, name) is not None:
             setattr(options, name, getattr(settings, name))
@@ -171,10 +173,10 @@ def client_create(settings: ClientOptions) -> int:
     return int(client[0])
 
 
-def client_connect(client: int, call_id: int, queue: Queue) -> None:
+def client_connect(client: int, call_id: int, queue: Queue, timeout: int) -> None:
     """Starts connecting; a CONNECT event with `call_id` will come to the queue."""
     number = ffi.new("uint64_t *", call_id)
-    status = lib.gcs_client_connect(client, TIMEOUT_DEFAULT, number, lib.gcs_queue_push, queue.user)
+    status = lib.gcs_client_connect(client, timeout, number, lib.gcs_queue_push, queue.user)
     _check(status, "connect")
 
 
