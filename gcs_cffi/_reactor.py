@@ -287,7 +287,7 @@ class Reactor:
             self.retire()
 
     def _watched_queue(self, loop: asyncio.AbstractEventLoop) -> _native.Queue | None:
-        if options.wake_mode() != "fd":
+        if options.wake_mode() != "fd" and not _native.wakes_ended:
             return None
         queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
         hook = _until_shutdown(weakref.ref(self))
