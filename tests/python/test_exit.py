@@ -214,6 +214,7 @@ def outcomes(
     return found
 
 
+@pytest.mark.timeout(240)  # the first one runs all of them
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_a_process_ends_as_it_would_without_us(row: Row, outcomes: dict[Row, Outcome]) -> None:
     outcome = outcomes[row]
