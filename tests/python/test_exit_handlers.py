@@ -8,7 +8,8 @@ Promises:
   that were registered before: its calls fail with ClientClosedError.
 - What a handler leaves pending does not disturb the end.
 - A client that was closed says nothing, whatever is asked of warnings; one that was dropped
-  unclosed gives a ResourceWarning, which Python shows only where it is asked for.
+  unclosed gives a ResourceWarning, which Python shows only where it is asked for; one that is kept
+  to the end gives none.
 - Threads that still make calls when the interpreter ends do not disturb it.
 """
 
@@ -214,6 +215,7 @@ async def main():
 asyncio.run(main())
 gcs = gcs_cffi.sync.connect(sys.argv[1])
 del gcs
+kept_to_the_end = gcs_cffi.sync.connect(sys.argv[1])
 """
 
 
