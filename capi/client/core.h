@@ -100,6 +100,7 @@ class Core final : private Link::Owner {
   void succeed(Call& call) noexcept;
   void settle_refusal(Link& link, Call& call, Call* before) noexcept;
   void settle_lost(Call& call, Call* before) noexcept;
+  void take_back(Call& call) noexcept;
   bool hold_back(Call& call) noexcept;
   bool may_send_again(const Call& call) const noexcept;
   bool has_newer_token(const Call& call) noexcept;
@@ -123,6 +124,8 @@ class Core final : private Link::Owner {
   void identified_as(Link& link, const std::string& cluster_id) noexcept;
   void become_ready(Link& link) noexcept;
   void set_state(State state, std::string_view why) noexcept;
+  void note_disconnect(std::string_view what, std::string_view why, bool was_ready,
+                       bool serious) noexcept;
   void count_bytes(Link& link) noexcept;
   void log_connection(bool serious, std::string_view text) noexcept;
   std::vector<transport::Header> metadata(bool with_cluster_id) const;
