@@ -399,7 +399,9 @@ GCS_API gcs_status gcs_queue_create(const gcs_queue_options *options, gcs_queue 
  * close it; take it out of your poll set before you close the queue. GCS_NOT_FOUND for a queue made with a wake function. */
 GCS_API gcs_status gcs_queue_fd(gcs_queue queue, int32_t *out_fd);
 
-/* The completion target: `user` is (void *)(uintptr_t)queue. Pushing to a closed queue frees the event. */
+/* The completion target: `user` is (void *)(uintptr_t)queue. Pushing to a closed queue frees the event. Pass its own address, as
+ * the linker or dlsym() gives it: a function of a binding's around it is a callback like any other, whose calls no
+ * gcs_queue_close() cancels. */
 GCS_API void gcs_queue_push(void *user, gcs_event *event);
 
 /* Takes up to `capacity` events, which are then yours; *out_count may be 0. Never blocks. Lent bodies whose release has come
