@@ -157,10 +157,7 @@ void Core::link_has_capacity(Link& link) noexcept {
 void Core::link_draining(Link& link, const std::string& reason) noexcept {
   if (&link != current_.get()) return;
   begin_pass();
-  status_.disconnects.add();
-  status_.set_last_disconnect(reason);
-  log_connection(false, join({"the GCS at ", address_text_, " asks to reconnect: ", reason}));
-  assign(last_failure_, reason);
+  note_disconnect(join({"the GCS at ", address_text_, " asks to reconnect"}), reason, true, false);
   set_state(State::kLost, reason);
   let_finish(reason);
   end_pass();
@@ -172,10 +169,7 @@ void Core::suspect_link() noexcept {
   const std::string reason =
       join({"nothing came from ", address_text_, " for ", seconds_text(current_->silence(now_)),
             " while calls were waiting"});
-  status_.disconnects.add();
-  status_.set_last_disconnect(reason);
-  log_connection(true, join({"the connection is not trusted any more: ", reason}));
-  assign(last_failure_, reason);
+  note_disconnect("the connection is not trusted any more", reason, true, true);
   set_state(State::kLost, reason);
   current_->retire();
   let_finish(reason);
@@ -224,11 +218,9 @@ void Core::give_up_link(Status status, std::uint32_t flags, std::string_view mes
   if (!gone) return;
   count_bytes(*gone);
   const bool was_ready = gone->phase() == Link::Phase::kReady;
-  assign(last_failure_, message);
-  if (was_ready) status_.disconnects.add();
-  status_.set_last_disconnect(message);
-  log_connection(was_ready, join({was_ready ? "lost the connection to " : "cannot connect to ",
-                                  address_text_, ": ", message}));
+  note_disconnect(
+      join({was_ready ? "lost the connection to " : "cannot connect to ", address_text_}), message,
+      was_ready, was_ready);
   // Calls on it that it has not ended itself.
   table_.for_each([&](Call& call) {
     if (call.link == gone.get()) {
@@ -244,6 +236,15 @@ void Core::give_up_link(Status status, std::uint32_t flags, std::string_view mes
   } else {
     set_state(State::kIdle, message);
   }
+}
+
+// Counts the end of a connection that was ready, keeps the reason of any, and has it logged.
+void Core::note_disconnect(std::string_view what, std::string_view why, bool was_ready,
+                           bool serious) noexcept {
+  if (was_ready) status_.disconnects.add();
+  status_.set_last_disconnect(why);
+  assign(last_failure_, why);
+  log_connection(serious, join({what, ": ", why}));
 }
 
 void Core::set_state(State state, std::string_view why) noexcept {

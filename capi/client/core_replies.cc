@@ -214,16 +214,21 @@ void Core::settle_lost(Call& call, Call* before) noexcept {
        result.message);
 }
 
-// A passive GCS answers some questions and refuses everything else: such a call never ran, and
-// waits apart, so that others go on. False if it is not to wait.
-bool Core::hold_back(Call& call) noexcept {
-  if (!waits_for_ready(call) || cluster_has_changed_) return false;
+// From the link on which it has ended: as if it had not been sent, but counted.
+void Core::take_back(Call& call) noexcept {
   status_.sent_again.add();
   counters(call).sent_again.add();
   call.stream = {};
   call.response.clear();
   call.result = {};
   call.link = nullptr;
+}
+
+// A passive GCS answers some questions and refuses everything else: such a call never ran, and
+// waits apart, so that others go on. False if it is not to wait.
+bool Core::hold_back(Call& call) noexcept {
+  if (!waits_for_ready(call) || cluster_has_changed_) return false;
+  take_back(call);
   call.set_body({});
   call.forget_outcome();
   if (held_until_ <= now_) held_until_ = now_ + passive_back_off_.next();
@@ -238,20 +243,15 @@ bool Core::may_send_again(const Call& call) const noexcept {
 }
 
 void Core::send_again(Call& call, Call* before) noexcept {
-  status_.sent_again.add();
-  counters(call).sent_again.add();
-  call.stream = {};
-  call.response.clear();
-  std::string reason = std::move(call.result.message);
-  call.result = {};
-  call.link = nullptr;
+  const std::string reason = std::move(call.result.message);
+  take_back(call);
   if (cluster_has_changed_) {
     fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
     return;
   }
   const bool connected = current_ && current_->phase() != Link::Phase::kConnecting;
   if (!connected && !waits_for_ready(call)) {
-    fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, std::move(reason));
+    fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, reason);
     return;
   }
   call.place = Call::Place::kWaiting;

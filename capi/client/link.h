@@ -64,7 +64,7 @@ class Link final : public transport::Connection::Observer {
     dirty_ = true;
     connection_->cancel(call);
   }
-  // A call was started at `now`, or did not end in time.
+  // A call was started at `now`.
   void note_waiting(transport::TimePoint now) noexcept {
     if (waiting_since_ <= connection_->last_received()) waiting_since_ = now;
   }

@@ -6,24 +6,9 @@
 
 #include <cerrno>
 
+#include "transport/descriptor.h"
+
 namespace gcs {
-namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
-
-}  // namespace
 
 std::string_view trimmed(std::string_view text) noexcept {
   constexpr std::string_view kSpace = " \t\r\n\v\f";
@@ -36,7 +21,7 @@ int read_first_line(const std::string& path, std::string* line) {
   constexpr std::size_t kLargest = 64 << 10;
   line->clear();
   // Not blocking: a FIFO in the file's place must not hang the client.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const transport::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return errno;
   std::string text;
   char chunk[4096];

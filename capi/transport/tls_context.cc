@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "transport/descriptor.h"
 #include "transport/system_error.h"
 #include "transport/tls_text.h"
 
@@ -42,20 +43,6 @@ T* checked(T* object) {
                          const std::string& reason) {
   throw TlsLoadError{what + ' ' + file + ' ' + reason};
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  const int fd_;
-};
 
 // What was read is wiped: it may have been a key.
 class FileText {

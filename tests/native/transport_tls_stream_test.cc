@@ -2,45 +2,13 @@
 //
 // TLS over a stream that the test plays by hand: what "delivered" counts, how much is accepted, and
 // what is told when.
+#include "hand_stream.h"
 #include "tls_fixture.h"
 #include "transport/http2_connection.h"
 #include "transport/tls_stream.h"
 
 namespace gcs::test {
 namespace {
-
-struct HandStream final : transport::ByteStream {
-  struct Ends {
-    Handler* handler = nullptr;
-    std::string written;  // and not carried to the server yet
-    std::uint64_t total = 0;
-    int writes = 0;
-    std::size_t room = std::numeric_limits<std::size_t>::max();
-    std::int64_t pause = 0;
-  };
-  explicit HandStream(Ends& ends) : ends_(ends) {}
-  ~HandStream() override { ends_.handler = nullptr; }
-  void open(Handler& handler) override { ends_.handler = &handler; }
-  std::size_t write(std::span<const iovec> pieces) noexcept override {
-    ++ends_.writes;
-    std::size_t accepted = 0;
-    for (const iovec& piece : pieces) {
-      const std::size_t part = std::min(piece.iov_len, ends_.room);
-      ends_.written.append(static_cast<const char*>(piece.iov_base), part);
-      ends_.room -= part;
-      accepted += part;
-    }
-    ends_.total += accepted;
-    return accepted;
-  }
-  void pause_reading(std::int64_t nanoseconds) noexcept override { ends_.pause = nanoseconds; }
-  std::uint64_t delivered() const noexcept override { return ends_.total; }
-  std::string waiting_for() const override { return "the hand did not move"; }
-  std::string_view scheme() const noexcept override { return "http"; }
-
- private:
-  Ends& ends_;
-};
 
 struct Owner final : transport::ByteStream::Handler {
   int opened = 0;
@@ -64,8 +32,8 @@ class TlsStreamTest : public TlsTest {
  protected:
   void make(const std::string& host = "127.0.0.1") {
     load();
-    stream = std::make_unique<transport::TlsStream>(loop, std::make_unique<HandStream>(ends),
-                                                    options.tls->current(), host);
+    stream = std::make_unique<transport::TlsStream>(
+        loop, std::make_unique<HandStream>(ends, "http"), options.tls->current(), host);
     peer = std::make_unique<ServerTls>(server);
     stream->open(owner);
   }
@@ -185,8 +153,8 @@ TEST_F(TlsStreamTest, ACallWhoseRecordIsOneByteShortNeverRan) {
     notes = Notes();
     load();
     peer = std::make_unique<ServerTls>(server);
-    auto over_tls = std::make_unique<transport::TlsStream>(loop, std::make_unique<HandStream>(ends),
-                                                           options.tls->current(), "127.0.0.1");
+    auto over_tls = std::make_unique<transport::TlsStream>(
+        loop, std::make_unique<HandStream>(ends, "http"), options.tls->current(), "127.0.0.1");
     connection = std::make_unique<transport::Http2Connection>(
         loop, std::move(over_tls), transport::Address{"127.0.0.1", 6379}, options, notes);
     ends.handler->on_open();
@@ -261,7 +229,7 @@ TEST_F(TlsStreamTest, RecordsMayComeByteByByte) {
 TEST_F(TlsStreamTest, APauseIsPassedOn) {
   make_open();
   stream->pause_reading(123);
-  EXPECT_EQ(ends.pause, 123);
+  EXPECT_EQ(ends.longest_pause, 123);
 }
 
 TEST_F(TlsStreamTest, KeysMayBeRenewedOnTheWay) {
