@@ -175,7 +175,7 @@ def client_connect(client: int, call_id: int, queue: Queue, timeout: int) -> Non
 def client_watch(client: int, call_id: int, queue: Queue) -> None:
     """Starts watching the state: STATE events with `call_id` come to the queue, until a cancel."""
     number = ffi.new("uint64_t *", call_id)
-    _check(lib.gcs_client_watch(client, number, lib.gcs_cffi_queue_push, queue.user), "watch the state")
+    _check(lib.gcs_client_watch(client, number, lib.gcs_cffi_queue_push, queue.user), "watch it")
 
 
 def client_close(client: int) -> None:
