@@ -254,6 +254,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   void note_attempt_failure(int error) noexcept {
     try {
       last_failure_ = system_error_text(error);
+      if (error == EMFILE || error == ENFILE) last_failure_ += system_error_advice(error);
       if (endpoints_.size() > 1) {
         last_failure_ += " (" + endpoints_[next_ - 1].text() + ", the last of " +
                          std::to_string(endpoints_.size()) + " addresses)";
