@@ -66,15 +66,7 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
   link.identity_deadline = transport::kNever;
   const auto& result = answer.result;
   if (result.origin == Origin::kServer && result.code == StatusCode::kOk) {
-    const auto status = read_status(answer.response.bytes(), answer.known->status_field);
-    const auto id = read_cluster_id(answer.response.bytes());
-    if (status && status->code == 0 && id) {
-      identified_as(link, *id);
-    } else {
-      give_up_link(Status::kUnavailable, kFlagLocal,
-                   "the answer to GetClusterId is not a cluster id; is this the address of a GCS?",
-                   true);
-    }
+    identify(link, answer);
   } else if (result.code == StatusCode::kUnauthenticated) {
     if (reload_token()) {
       ask_identity(link);
@@ -91,6 +83,22 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
   }
   pump();
   end_pass();
+}
+
+void Core::identify(Link& link, const Call& answer) noexcept {
+  try {
+    const auto status = read_status(answer.response.bytes(), answer.known->status_field);
+    const auto id = read_cluster_id(answer.response.bytes());
+    if (status && status->code == 0 && id) {
+      identified_as(link, *id);
+    } else {
+      give_up_link(Status::kUnavailable, kFlagLocal,
+                   "the answer to GetClusterId is not a cluster id; is this the address of a GCS?",
+                   true);
+    }
+  } catch (const std::bad_alloc&) {
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, "out of memory", false);
+  }
 }
 
 void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
