@@ -174,14 +174,14 @@ def client_create(settings: ClientOptions) -> int:
 def client_connect(client: int, call_id: int, queue: Queue) -> None:
     """Starts connecting; a CONNECT event with `call_id` will come to the queue."""
     number = ffi.new("uint64_t *", call_id)
-    status = lib.gcs_client_connect(client, TIMEOUT_DEFAULT, number, lib.gcs_queue_push, queue.user)
+    status = lib.gcs_client_connect(client, TIMEOUT_DEFAULT, number, lib.gcs_cffi_queue_push, queue.user)
     _check(status, "connect")
 
 
 def client_watch(client: int, call_id: int, queue: Queue) -> None:
     """Starts watching the state: STATE events with `call_id` come to the queue, until a cancel."""
     number = ffi.new("uint64_t *", call_id)
-    _check(lib.gcs_client_watch(client, number, lib.gcs_queue_push, queue.user), "watch the state")
+    _check(lib.gcs_client_watch(client, number, lib.gcs_cffi_queue_push, queue.user), "watch the state")
 
 
 def client_close(client: int) -> None:
@@ -373,7 +373,7 @@ def log_set_target(queue: Queue | None) -> None:
     if queue is None or not queue.handle:
         lib.gcs_log_set_target(ffi.NULL, ffi.NULL)
     else:
-        lib.gcs_log_set_target(lib.gcs_queue_push, queue.user)
+        lib.gcs_log_set_target(lib.gcs_cffi_queue_push, queue.user)
 
 
 def log_drain() -> list[tuple[int, str]]:

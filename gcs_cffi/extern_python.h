@@ -7,3 +7,7 @@
 
 /* A queue's wake-up in the mode that uses call_soon_threadsafe. `user` is the number of the reactor, not an address. */
 extern "Python" void gcs_cffi_wake(void *user);
+
+/* gcs_queue_push itself: `lib.gcs_queue_push` is a function of cffi's around it, which the library could not tell from any
+ * other callback, so that it would not know the queue behind it. */
+extern gcs_completion_fn const gcs_cffi_queue_push;

@@ -43,8 +43,7 @@ std::string seconds_text(std::int64_t nanoseconds) noexcept {
 
 Core::Core(transport::EventLoop& loop, transport::Connector& connector,
            const ClientOptions& options, const transport::Address& address, Credentials credentials,
-           std::shared_ptr<transport::TlsContext> tls, ClientStatus& status, PendingBudget& budget,
-           std::uint64_t event_id)
+           std::shared_ptr<transport::TlsContext> tls, ClientStatus& status, std::uint64_t event_id)
     : loop_(loop),
       connector_(connector),
       options_(options),
@@ -52,7 +51,6 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
       address_text_(address.text()),
       credentials_(std::move(credentials)),
       status_(status),
-      budget_(budget),
       terminal_(std::make_unique<Event>(EventKind::kClientClosed)),
       // Only has to differ from client to client.
       back_off_(static_cast<std::uint64_t>(loop.now()) ^ reinterpret_cast<std::uintptr_t>(this)),
@@ -119,28 +117,9 @@ bool Core::refuse(Call& call, bool id_in_use) noexcept {
         join({"the request has ", Digits(call.message.size()),
               " bytes, and the client's max_send_message is ", Digits(options_.max_send_message)}));
   } else {
-    return over_limit(call);
+    return false;
   }
   return true;
-}
-
-bool Core::over_limit(Call& call) noexcept {
-  switch (call.count_in(budget_)) {
-    case PendingBudget::Verdict::kAdmitted:
-      return false;
-    case PendingBudget::Verdict::kTooManyCalls:
-      fail(call, Status::kLimit, kFlagLocal | kFlagRetryable,
-           join({"the client's max_pending_calls, ", Digits(budget_.max_calls()),
-                 ", are pending, those included whose events nobody has taken"}));
-      return true;
-    case PendingBudget::Verdict::kTooManyBytes:
-      fail(call, Status::kLimit, kFlagLocal | kFlagRetryable,
-           join({"with this request of ", Digits(call.message.size()),
-                 " bytes more than the client's max_pending_bytes, ", Digits(budget_.max_bytes()),
-                 ", would be pending"}));
-      return true;
-  }
-  return false;
 }
 
 void Core::count_end(const Call& call, bool answered) noexcept {

@@ -32,7 +32,6 @@
 #include "client/credentials.h"
 #include "client/deadline_heap.h"
 #include "client/link.h"
-#include "client/pending_budget.h"
 #include "client/waiting_list.h"
 #include "transport/connection.h"
 
@@ -42,8 +41,7 @@ class Core final : private Link::Owner {
  public:
   Core(transport::EventLoop& loop, transport::Connector& connector, const ClientOptions& options,
        const transport::Address& address, Credentials credentials,
-       std::shared_ptr<transport::TlsContext> tls, ClientStatus& status, PendingBudget& budget,
-       std::uint64_t event_id);
+       std::shared_ptr<transport::TlsContext> tls, ClientStatus& status, std::uint64_t event_id);
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
   ~Core() = default;
@@ -77,7 +75,6 @@ class Core final : private Link::Owner {
   // Calls (core.cc).
   void accept_one(std::unique_ptr<Call> call) noexcept;
   bool refuse(Call& call, bool id_in_use) noexcept;
-  bool over_limit(Call& call) noexcept;
   void count_end(const Call& call, bool answered) noexcept;
   ClientStatus::MethodCounters& counters(const Call& call) noexcept;
   void wait(Call& call) noexcept;
@@ -148,7 +145,6 @@ class Core final : private Link::Owner {
   WaitingList waiting_;
   WaitingList held_back_;  // until held_until_
   WaitingList watching_;
-  PendingBudget& budget_;
   EventList ended_;
   std::unique_ptr<Event> terminal_;  // also: where state events go
 

@@ -104,9 +104,9 @@ std::shared_ptr<GcsClient> GcsClient::create(ClientOptions options, std::uint64_
   if (uses_tls) Runtime::park_before_tls_ends();
   auto client = std::make_shared<GcsClient>(Private{}, std::move(options), std::move(address),
                                             std::move(runtime));
-  client->core_ = std::make_unique<Core>(
-      client->runtime_->loop(), client->runtime_->connector(), client->options_, client->address_,
-      std::move(credentials), std::move(tls), client->status_, *client->budget_, event_id);
+  client->core_ = std::make_unique<Core>(client->runtime_->loop(), client->runtime_->connector(),
+                                         client->options_, client->address_, std::move(credentials),
+                                         std::move(tls), client->status_, event_id);
   client->uses_tls_ = uses_tls;
   client->epilogue_ = Epilogue::make_event();
   // Before others know of it: they may close it at once.
@@ -129,6 +129,24 @@ GcsClient::GcsClient(Private, ClientOptions options, transport::Address address,
       budget_(PendingBudget::create(options_.max_pending_calls, options_.max_pending_bytes)) {}
 
 GcsClient::~GcsClient() = default;
+
+Refusal GcsClient::admit(Call& call) noexcept {
+  constexpr std::uint32_t kFlags = kFlagLocal | kFlagRetryable;
+  switch (call.count_in(*budget_)) {
+    case PendingBudget::Verdict::kAdmitted:
+      return {};
+    case PendingBudget::Verdict::kTooManyCalls:
+      return {Status::kLimit, kFlags,
+              join({"the client's max_pending_calls, ", Digits(budget_->max_calls()),
+                    ", are pending, those included whose events nobody has taken"})};
+    case PendingBudget::Verdict::kTooManyBytes:
+      return {Status::kLimit, kFlags,
+              join({"with this request of ", Digits(call.message.size()),
+                    " bytes more than the client's max_pending_bytes, ",
+                    Digits(budget_->max_bytes()), ", would be pending"})};
+  }
+  return {};
+}
 
 void GcsClient::submit(EventList calls) noexcept {
   std::unique_lock lock(mutex_);

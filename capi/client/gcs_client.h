@@ -50,6 +50,9 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   GcsClient& operator=(const GcsClient&) = delete;
   ~GcsClient();
 
+  // Counts a call as pending, until its event is taken or it is destroyed; a refusal beyond the
+  // client's limits. For each call, before it is submitted.
+  Refusal admit(Call& call) noexcept;
   // Takes calls, each of which ends at its sink exactly once, on the I/O thread. On a closed client
   // they end with kClosed. A call of kind kConnect is not sent: it ends with kOk as soon as the
   // client is ready, and its default timeout is connect_timeout. Every event in the list is a Call.

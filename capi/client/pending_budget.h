@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How many calls of a client are pending, and how many bytes of requests: from acceptance until the
-// application has taken the event, so that neither the client nor a queue can grow without bound.
+// How many calls of a client are pending, and how many bytes of requests: from before they are
+// submitted until the application has taken the event, so that neither the client, nor what is on
+// its way to it, nor a queue can grow without bound.
 //
 // Invariants:
 // - A call is counted once, and so is its release. Each counts as a reference: events may be taken
 //   when the client has long gone.
 // - Requests that lie inside their call are not counted in bytes: the number of calls bounds them.
 //
-// Threads: admit() in the loop's turn; release() and the readers on any.
+// Threads: any.
 #pragma once
 
 #include <atomic>
@@ -35,14 +36,17 @@ class PendingBudget {
   PendingBudget(const PendingBudget&) = delete;
   PendingBudget& operator=(const PendingBudget&) = delete;
 
-  // kAdmitted is followed by one release() of as many bytes.
+  // kAdmitted is followed by one release() of as many bytes. While others are being refused, a call
+  // may be that would just have had room.
   Verdict admit(std::uint64_t bytes) noexcept {
-    if (calls() >= max_calls_) return Verdict::kTooManyCalls;
-    if (bytes > 0) {
-      if (bytes > max_bytes_ || this->bytes() > max_bytes_ - bytes) return Verdict::kTooManyBytes;
-      bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    if (references_.fetch_add(1, std::memory_order_relaxed) > max_calls_)
+      return refused(Verdict::kTooManyCalls);
+    if (bytes == 0) return Verdict::kAdmitted;
+    if (bytes > max_bytes_) return refused(Verdict::kTooManyBytes);
+    if (bytes_.fetch_add(bytes, std::memory_order_relaxed) > max_bytes_ - bytes) {
+      bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+      return refused(Verdict::kTooManyBytes);
     }
-    references_.fetch_add(1, std::memory_order_relaxed);
     return Verdict::kAdmitted;
   }
   void release(std::uint64_t bytes) noexcept {
@@ -54,14 +58,22 @@ class PendingBudget {
   // While the client has it.
   std::uint64_t calls() const noexcept { return references_.load(std::memory_order_relaxed) - 1; }
   std::uint64_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+  std::uint64_t refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
   std::uint64_t max_calls() const noexcept { return max_calls_; }
   std::uint64_t max_bytes() const noexcept { return max_bytes_; }
 
  private:
+  Verdict refused(Verdict why) noexcept {
+    references_.fetch_sub(1, std::memory_order_relaxed);  // the client's is left
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    return why;
+  }
+
   const std::uint64_t max_calls_;
   const std::uint64_t max_bytes_;
   std::atomic<std::uint64_t> references_{1};  // the client's, and one for each call
   std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> refused_{0};
 };
 
 }  // namespace gcs

@@ -166,7 +166,7 @@ typedef struct gcs_client_options {
   int64_t tcp_user_timeout;     /* 20 s */
   gcs_completion_fn event_fn;   /* gets GCS_EVENT_STATE events and one GCS_EVENT_CLIENT_CLOSED; may be NULL */
   void *event_user;
-  uint64_t max_pending_calls; /* until their events are taken; one more ends with GCS_LIMIT at once. 1 000 000 */
+  uint64_t max_pending_calls; /* until their events are taken; one more is refused with GCS_LIMIT at once. 1 000 000 */
   uint64_t max_pending_bytes; /* of the requests of these; 4 GiB */
   int32_t tls;      /* 1: with TLS; 0: without; -1, the default: if a tls_ field is given, or RAY_USE_TLS says so */
   int32_t reserved; /* 0 */
@@ -226,7 +226,8 @@ GCS_API gcs_status gcs_client_address(gcs_client client, gcs_buffer **out_addres
 GCS_API gcs_status gcs_client_cluster_id(gcs_client client, gcs_buffer **out_cluster_id);
 
 /* Counters as a JSON object: "state"; calls "started", "completed" (with a reply), "failed", "pending", of which "waiting" for a
- * connection or room on it, and "in_flight"; "not_taken": those counted by max_pending_calls; "pending_bytes"; "sent_again";
+ * connection or room on it, and "in_flight"; "not_taken": those counted by max_pending_calls; "pending_bytes"; "refused": those
+ * beyond these limits, which count nowhere else; "sent_again";
  * "connects", "disconnects" and "last_disconnect", a text; "bytes_sent", "bytes_received"; "methods": by path, or "other",
  * how calls ended ("ok", "failed", "cancelled", "expired") and how often they were "sent_again"; "latencies": from acceptance to
  * end, as [upper bound in nanoseconds, count] pairs that grow. Free with gcs_buffer_free(). */
@@ -276,8 +277,9 @@ typedef struct gcs_call_item {
   void *user;
 } gcs_call_item;
 
-/* Submits many calls with one wake-up. An error return (NULL, a struct_size that cannot be, fn == NULL) means that nothing
- * was accepted. Otherwise every item gets exactly one event, refused ones included, and every lent body its release. */
+/* Submits many calls with one wake-up. An error return (NULL, a struct_size that cannot be, fn == NULL; GCS_LIMIT while
+ * 100 000 events of refused items have not been taken) means that nothing was accepted. Otherwise every item gets exactly
+ * one event, refused ones included, and every lent body its release. */
 GCS_API gcs_status gcs_call_batch(const gcs_call_item *items, size_t count);
 
 /* Asks for a call's end: it completes with GCS_CANCELLED unless it has already ended. Idempotent; unknown ids are ignored. */
@@ -398,7 +400,9 @@ GCS_API gcs_status gcs_queue_create(const gcs_queue_options *options, gcs_queue 
  * close it; take it out of your poll set before you close the queue. GCS_NOT_FOUND for a queue made with a wake function. */
 GCS_API gcs_status gcs_queue_fd(gcs_queue queue, int32_t *out_fd);
 
-/* The completion target: `user` is (void *)(uintptr_t)queue. Pushing to a closed queue frees the event. */
+/* The completion target: `user` is (void *)(uintptr_t)queue. Pushing to a closed queue frees the event. Pass its own address, as
+ * the linker or dlsym() gives it: a function of a binding's around it is a callback like any other, whose calls no
+ * gcs_queue_close() cancels. */
 GCS_API void gcs_queue_push(void *user, gcs_event *event);
 
 /* Takes up to `capacity` events, which are then yours; *out_count may be 0. Never blocks. Lent bodies whose release has come
@@ -452,7 +456,8 @@ typedef struct gcs_packed_call {
 } gcs_packed_call;
 
 /* Submits a batch whose completions go to `queue`. An error return means a malformed envelope (sizes and strides that do not
- * fit) or a bad queue: nothing was accepted. Otherwise every record gets exactly one event, refused ones included. */
+ * fit), a bad queue, or GCS_LIMIT as in gcs_call_batch(): nothing was accepted. Otherwise every record gets exactly one
+ * event, refused ones included. */
 GCS_API gcs_status gcs_call_batch_packed(gcs_queue queue, const void *batch, size_t size);
 
 typedef struct gcs_packed_event {

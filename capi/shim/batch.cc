@@ -16,6 +16,7 @@
 #include "shim/call_request.h"
 #include "shim/callback_sink.h"
 #include "shim/options.h"
+#include "shim/refused_event.h"
 #include "shim/sized.h"
 #include "shim/submission.h"
 #include "shim/target.h"
@@ -26,19 +27,6 @@ using gcs::Refusal;
 using gcs::Status;
 
 namespace {
-
-// The event of an item that was refused. It keeps the item's lent body until it is freed.
-class RefusedItem final : public gcs::Event {
- public:
-  RefusedItem(std::uint64_t item_id, Refusal refusal) : Event(gcs::EventKind::kCall) {
-    id = item_id;
-    fail(refusal.status, refusal.flags, std::move(refusal.message), {});
-  }
-  void keep(gcs::transport::SharedBytes bytes) noexcept { bytes_ = std::move(bytes); }
-
- private:
-  gcs::transport::SharedBytes bytes_;
-};
 
 class Batch {
  public:
@@ -52,7 +40,7 @@ class Batch {
     } else {
       refusal = make_call(item, target);
     }
-    if (refusal) add_refused(item, target, std::move(refusal));
+    if (refusal) add_refused(item, target, refusal);
   }
 
   // Throws std::bad_alloc or std::system_error, and then has accepted nothing. After that `queued`
@@ -88,16 +76,17 @@ class Batch {
     if (Refusal refusal = request.make(submission_.client(), name, item.request, target)) {
       return refusal;
     }
-    if (request.lent() != nullptr) lent_.push_back(request.lent());
+    LentBody* const lent = request.lent();
     std::unique_ptr<gcs::Call> call = request.take();
     call->id = item.id;
     options.apply_to(*call);
-    submission_.add(std::move(call));
+    if (Refusal refusal = submission_.add(std::move(call))) return refusal;
+    if (lent != nullptr) lent_.push_back(lent);
     return {};
   }
 
-  void add_refused(const gcs_call_item& item, const Target& target, Refusal refusal) {
-    auto event = std::make_unique<RefusedItem>(item.id, std::move(refusal));
+  void add_refused(const gcs_call_item& item, const Target& target, const Refusal& refusal) {
+    auto event = RefusedEvent::make(gcs::EventKind::kCall, item.id, refusal);
     if (item.request.release != nullptr) {
       LentBody* lent = nullptr;
       event->keep(LentBody::lend(item.request, target.queue, &lent));
@@ -139,6 +128,7 @@ gcs_status gcs_call_batch(const gcs_call_item* items, size_t count) {
   EventList queued;
   const gcs_status status = guarded([&] {
     if (const Status refused = check_array(items, count); refused != Status::kOk) return refused;
+    if (RefusedEvent::too_many()) return Status::kLimit;
     Batch batch;
     const auto* bytes = reinterpret_cast<const unsigned char*>(items);
     for (size_t i = 0; i < count; ++i, bytes += items->struct_size) {

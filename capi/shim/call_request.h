@@ -34,6 +34,7 @@ class CallRequest {
                const Target& target);
   // Null unless the body is lent. To be armed before the call is handed over.
   LentBody* lent() const noexcept { return lent_; }
+  Call& call() const noexcept { return *call_; }
   std::unique_ptr<Call> take() noexcept { return std::move(call_); }
 
  private:

@@ -18,6 +18,7 @@
 #include "shim/handles.h"
 #include "shim/options.h"
 #include "shim/packed_format.h"
+#include "shim/refused_event.h"
 #include "shim/submission.h"
 
 using namespace gcs::shim;
@@ -160,7 +161,7 @@ class PackedBatch {
       Shape shape{};
       const bool known = shape_of(record.head.kind, &shape);
       const auto kind = known ? static_cast<EventKind>(record.head.kind) : EventKind::kCall;
-      refused_.push_back(make_refused(kind, record.head.id, std::move(refusal)));
+      refused_.push_back(RefusedEvent::make(kind, record.head.id, refusal));
     }
   }
 
@@ -199,8 +200,7 @@ class PackedBatch {
     if (has(record, GCS_PACKED_RETRY_NEVER)) call.retry = gcs::Retry::kNever;
     if (has(record, GCS_PACKED_RETRY_ALWAYS)) call.retry = gcs::Retry::kAlways;
     call.sink = sink_;
-    submission_.add(std::move(made.call));
-    return {};
+    return submission_.add(std::move(made.call));
   }
 
   // A call cannot have been made later than now: that would lengthen its time.
@@ -226,6 +226,7 @@ gcs_status gcs_call_batch_packed(gcs_queue queue, const void* batch, size_t size
     if (const Status bad = pinned.find(queue); bad != Status::kOk) return bad;
     const gcs::kv::Bytes bytes = view_of(batch, size);
     if (!is_well_formed(bytes)) return Status::kInvalidArgument;
+    if (RefusedEvent::too_many()) return Status::kLimit;
     PackedBatch made(*pinned);
     PackedReader reader(bytes);
     PackedRecord record;

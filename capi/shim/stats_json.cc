@@ -109,6 +109,7 @@ std::string stats_json(const GcsClient& client) {
   json.number("in_flight", status.in_flight.get());
   json.number("not_taken", client.pending().calls());
   json.number("pending_bytes", client.pending().bytes());
+  json.number("refused", client.pending().refused());
   json.number("sent_again", status.sent_again.get());
   json.number("connects", stats.connects);
   json.number("disconnects", status.disconnects.get());

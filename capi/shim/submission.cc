@@ -39,11 +39,13 @@ Status Submission::select(gcs_client handle) {
   return Status::kOk;
 }
 
-void Submission::add(std::unique_ptr<Call> call) {
+Refusal Submission::add(std::unique_ptr<Call> call) {
+  if (Refusal refusal = steps_.back().client->admit(*call)) return refusal;
   if (const Step& last = steps_.back(); last.cancel_id != 0) {
     steps_.push_back({last.client, last.handle, {}, 0});
   }
   steps_.back().calls.push_back(std::move(call));
+  return {};
 }
 
 void Submission::cancel(std::uint64_t id) {
@@ -62,13 +64,6 @@ void Submission::submit() {
       return {};
     });
   }
-}
-
-std::unique_ptr<Event> make_refused(EventKind kind, std::uint64_t id, Refusal refusal) {
-  auto event = std::make_unique<Event>(kind);
-  event->id = id;
-  event->fail(refusal.status, refusal.flags | kFlagLocal, std::move(refusal.message), {});
-  return event;
 }
 
 }  // namespace gcs::shim

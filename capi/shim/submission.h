@@ -62,6 +62,7 @@ Refusal submit_one(gcs_client handle, const CallOptions& options, std::uint64_t*
   kv::Made made = make(*client.shared());
   if (!made.call) return std::move(made.refusal);
   if (Refusal refusal = check_id(id)) return refusal;
+  if (Refusal refusal = client->admit(*made.call)) return refusal;
   target.apply_to(*made.call);
   hand_over(*client.shared(), std::move(made.call), options, id);
   return {};
@@ -77,8 +78,8 @@ class Submission {
   // The client of the calls and cancels added next; remembers the last one. kBadHandle; kForked.
   Status select(gcs_client handle);
   const GcsClient& client() const noexcept { return *steps_.back().client; }
-  // Both throw std::bad_alloc.
-  void add(std::unique_ptr<Call> call);
+  // Both throw std::bad_alloc. A call is refused beyond its client's limits.
+  Refusal add(std::unique_ptr<Call> call);
   void cancel(std::uint64_t id);
   // Hands everything over. A cancel for which there is no memory is lost.
   void submit();
@@ -93,8 +94,5 @@ class Submission {
   std::vector<PinnedClient> pinned_;
   std::vector<Step> steps_;
 };
-
-// An event that says that a call was refused. Throws std::bad_alloc.
-std::unique_ptr<Event> make_refused(EventKind kind, std::uint64_t id, Refusal refusal);
 
 }  // namespace gcs::shim

@@ -183,8 +183,9 @@ class GcsClient:
         Returns:
             "state"; the calls "started", "completed" (with a reply), "failed" and "pending", of
             which "waiting" for a connection or for room on it, and "in_flight"; "not_taken" and
-            "pending_bytes", which `max_pending_calls` and `max_pending_bytes` bound; "sent_again";
-            "connects", "disconnects" and "last_disconnect", a text; "bytes_sent" and
+            "pending_bytes", which `max_pending_calls` and `max_pending_bytes` bound; "refused"
+            beyond these, which count nowhere else; "sent_again"; "connects", "disconnects" and
+            "last_disconnect", a text; "bytes_sent" and
             "bytes_received"; "methods": for each path, or "other", how calls ended ("ok", "failed",
             "cancelled", "expired"), and how often they were "sent_again"; "latencies": from the
             call to its end, pairs of an upper bound in nanoseconds and a count.

@@ -134,6 +134,7 @@ std::uint64_t ClientTest::queue(std::unique_ptr<Call> call) {
   if (!call->sink) call->sink = SinkReference(&sink);
   const std::uint64_t id = call->id;
   if (call->sink.get() == &sink) ++submitted_[id];
+  EXPECT_FALSE(client->admit(*call)) << "over the client's limits";
   EventList calls;
   calls.push_back(std::move(call));
   client->submit(std::move(calls));

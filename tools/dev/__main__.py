@@ -27,7 +27,8 @@ HELP = """usage: ./dev VERB [arguments]
                     (KIND address) and under ThreadSanitizer (KIND thread)
   chaos [ARGS]      setup, then workloads on real servers while network and server misbehave, again
                     and again with seeds of their own (--minutes N --seed S --workload NAME; --list;
-                    --long: the tests that take minutes; --help)
+                    --sanitizer KIND: with it in the library; --long: the tests that take minutes;
+                    --help)
   help              this text
 
 A second run installs and builds only what has changed.

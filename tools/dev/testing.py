@@ -8,6 +8,7 @@ one failure, so that a crash can never look like success.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -173,8 +174,28 @@ def build_native_tests(folder: Path) -> None:
     run([VENV / "bin" / "ninja", "-C", folder, "meson-test-prereq"], env=env)
 
 
-def build_sanitized(kind: str) -> None:
-    """Configure and build a folder whose library and tests carry the sanitizer."""
+def sanitized_chaos(kind: str) -> list[str]:
+    """What the chaos suite is told, so that its workers use the library with this sanitizer."""
+    name, options = {
+        # CPython has leaks of its own.
+        "address": ("libasan.so", "ASAN_OPTIONS=detect_leaks=0:halt_on_error=1"),
+        "thread": (
+            "libtsan.so",
+            f"TSAN_OPTIONS=suppressions={ROOT}/tests/cluster/chaos/tsan.supp:halt_on_error=0",
+        ),
+    }[kind]
+    found = subprocess.run(
+        ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    )
+    # Sanitized code is slow, and keeps freed memory.
+    return [
+        *("--deadline-slack", "1", "--rss-growth", "600"),
+        *("--preload", f"{found.stdout.strip()} {BUILD}/sanitize-{kind}/capi/libgcs_capi.so.1", "--env", options),
+    ]
+
+
+def build_sanitized(kind: str, target: str = "meson-test-prereq") -> None:
+    """Configure a folder whose library and tests carry the sanitizer, and build there."""
     folder = BUILD / f"sanitize-{kind}"
     env = clean_environment(VENV)
     if not (folder / "build.ninja").exists():
@@ -186,4 +207,4 @@ def build_sanitized(kind: str) -> None:
             # Asio's fences, of which GCC says that it does not look at them, stand beside locks.
             setup += ["-Dcpp_args=-Wno-tsan"]
         run(setup, env=env)
-    run([VENV / "bin" / "ninja", "-C", folder, "meson-test-prereq"], env=env)
+    run([VENV / "bin" / "ninja", "-C", folder, target], env=env)

@@ -11,7 +11,7 @@ from console import Plan, complain, show
 from environment import PYTHON, VENV, exclusive, gcs_server, set_up
 from linting import add_checks, add_formatting
 from machine import LINT_PACKAGES, ROOT, clean_environment, other_pythons, temporary_home
-from testing import SANITIZERS, Tests
+from testing import SANITIZERS, Tests, build_sanitized, sanitized_chaos
 
 
 def _no_arguments(verb: str, arguments: Sequence[str]) -> None:
@@ -112,6 +112,18 @@ def sanitize(arguments: Sequence[str]) -> int:
     return 0 if tests.summary() else 1
 
 
+def _without_sanitizer(arguments: Sequence[str]) -> tuple[Sequence[str], str]:
+    """The arguments without `--sanitizer KIND`, and KIND."""
+    if "--sanitizer" not in arguments:
+        return arguments, ""
+    at = arguments.index("--sanitizer")
+    kind = arguments[at + 1] if at + 1 < len(arguments) else ""
+    if kind not in SANITIZERS:
+        complain(f"--sanitizer is followed by one of {', '.join(SANITIZERS)}")
+        sys.exit(2)
+    return [*arguments[:at], *arguments[at + 2 :]], kind
+
+
 def chaos(arguments: Sequence[str]) -> int:
     """Set up, then run the chaos workloads, or with --long the tests that take minutes."""
     plan = Plan(exclusive)
@@ -123,7 +135,12 @@ def chaos(arguments: Sequence[str]) -> int:
         plan.run()
         return 0 if tests.summary() else 1
     set_up(plan)
+    arguments, kind = _without_sanitizer(arguments)
+    if kind:
+        plan.add(f"build the library ({kind} sanitizer)", lambda: build_sanitized(kind, "all"))
     plan.run()
+    if kind:
+        arguments = [*sanitized_chaos(kind), *arguments]
     with temporary_home() as home:
         env = clean_environment(VENV, home)
         env["GCS_CFFI_GCS_SERVER"] = str(gcs_server(VENV))
