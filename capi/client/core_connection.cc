@@ -2,6 +2,9 @@
 //
 // The connection: made when it is wanted, made again when it is lost, identified before it is used.
 #include <algorithm>
+#include <exception>
+#include <new>
+#include <string_view>
 #include <utility>
 
 #include "client/core.h"
@@ -14,6 +17,13 @@ namespace gcs {
 using transport::ConnectionError;
 using transport::Origin;
 using transport::StatusCode;
+namespace {
+
+std::string_view reason_of(const std::exception& error) noexcept {
+  return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? "out of memory" : error.what();
+}
+
+}  // namespace
 
 // Sees to it that a connection is being made, now or after the back-off.
 void Core::want_connection() noexcept {
@@ -35,7 +45,7 @@ void Core::connect() {
     Link::Owner& owner = *this;
     current_ = std::make_unique<Link>(owner, connector_, address_, connection_options_);
   } catch (const std::exception& error) {
-    assign(last_failure_, error.what());
+    assign(last_failure_, reason_of(error));
     fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
     want_connection();
   }
@@ -55,7 +65,7 @@ void Core::ask_identity(Link& link) noexcept {
     if (ever_ready_ && status_.state() == State::kReady)
       set_state(State::kLost, "asking for the cluster's id");
   } catch (const std::exception& error) {
-    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, reason_of(error), false);
   }
 }
 
@@ -140,7 +150,7 @@ void Core::become_ready(Link& link) noexcept {
   try {
     link.become_ready(metadata(true));
   } catch (const std::exception& error) {
-    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, reason_of(error), false);
     return;
   }
   if (ever_ready_) log_connection(false, join({"connected again to ", address_text_}));
