@@ -132,6 +132,7 @@ class Core final : private Link::Owner {
   void give_up_link(Status status, std::uint32_t flags, std::string_view message,
                     bool tell_everyone) noexcept;
   void ask_identity(Link& link) noexcept;
+  void identify(Link& link, const Call& answer) noexcept;
   void identified_as(Link& link, const std::string& cluster_id) noexcept;
   void become_ready(Link& link, std::string_view change) noexcept;
   void set_state(State state, std::string_view why) noexcept;

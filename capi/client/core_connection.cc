@@ -2,6 +2,9 @@
 //
 // The connection: made when it is wanted, made again when it is lost, identified before it is used.
 #include <algorithm>
+#include <exception>
+#include <new>
+#include <string_view>
 #include <utility>
 
 #include "client/core.h"
@@ -14,6 +17,13 @@ namespace gcs {
 using transport::ConnectionError;
 using transport::Origin;
 using transport::StatusCode;
+namespace {
+
+std::string_view reason_of(const std::exception& error) noexcept {
+  return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? "out of memory" : error.what();
+}
+
+}  // namespace
 
 // Sees to it that a connection is being made, now or after the back-off.
 void Core::want_connection() noexcept {
@@ -37,7 +47,7 @@ void Core::connect() {
     Link::Owner& owner = *this;
     current_ = std::make_unique<Link>(owner, connector_, address_, connection_options_);
   } catch (const std::exception& error) {
-    note_failed_attempt(error.what());
+    note_failed_attempt(reason_of(error));
     fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
     want_connection();
   }
@@ -57,7 +67,7 @@ void Core::ask_identity(Link& link) noexcept {
     if (ever_ready_ && status_.state() == State::kReady)
       set_state(State::kLost, "asking for the cluster's id");
   } catch (const std::exception& error) {
-    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, reason_of(error), false);
   }
 }
 
@@ -68,15 +78,7 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
   link.identity_deadline = transport::kNever;
   const auto& result = answer.result;
   if (result.origin == Origin::kServer && result.code == StatusCode::kOk) {
-    const auto status = read_status(answer.response.bytes(), answer.known->status_field);
-    const auto id = read_cluster_id(answer.response.bytes());
-    if (status && status->code == 0 && id) {
-      identified_as(link, *id);
-    } else {
-      give_up_link(Status::kUnavailable, kFlagLocal,
-                   "the answer to GetClusterId is not a cluster id; is this the address of a GCS?",
-                   true);
-    }
+    identify(link, answer);
   } else if (result.code == StatusCode::kUnauthenticated) {
     // Some call may have found the new one meanwhile.
     if (answer.token_version != token_version_ || reload_token()) {
@@ -94,6 +96,22 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
   }
   pump();
   end_pass();
+}
+
+void Core::identify(Link& link, const Call& answer) noexcept {
+  try {
+    const auto status = read_status(answer.response.bytes(), answer.known->status_field);
+    const auto id = read_cluster_id(answer.response.bytes());
+    if (status && status->code == 0 && id) {
+      identified_as(link, *id);
+    } else {
+      give_up_link(Status::kUnavailable, kFlagLocal,
+                   "the answer to GetClusterId is not a cluster id; is this the address of a GCS?",
+                   true);
+    }
+  } catch (const std::bad_alloc&) {
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, "out of memory", false);
+  }
 }
 
 void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
@@ -145,7 +163,7 @@ void Core::become_ready(Link& link, std::string_view change) noexcept {
   try {
     link.become_ready(metadata(true));
   } catch (const std::exception& error) {
-    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what(), false);
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, reason_of(error), false);
     return;
   }
   if (lost_at_ != 0) {

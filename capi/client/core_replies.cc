@@ -89,6 +89,9 @@ void Core::settle(Link& link, Call& call, Call* before) noexcept {
       fail(call, result.code == StatusCode::kResourceExhausted ? Status::kLimit : Status::kInternal,
            kFlagLocal | maybe_executed(result), result.message);
       return;
+    case Origin::kNoMemory:
+      fail(call, Status::kNoMemory, kFlagLocal | maybe_executed(result), result.message);
+      return;
   }
 }
 

@@ -26,7 +26,7 @@ std::optional<GcsStatus> read_status(std::span<const std::uint8_t> reply,
   }
 }
 
-std::optional<std::string> read_cluster_id(std::span<const std::uint8_t> reply) noexcept {
+std::optional<std::string> read_cluster_id(std::span<const std::uint8_t> reply) {
   constexpr std::uint32_t kClusterId = 2;
   constexpr char kDigits[] = "0123456789abcdef";
   try {
@@ -49,7 +49,7 @@ std::optional<std::string> read_cluster_id(std::span<const std::uint8_t> reply) 
     constexpr std::size_t kHexDigits = 56;
     if (!hex.empty() && hex.size() != kHexDigits) return std::nullopt;
     return hex;
-  } catch (const std::exception&) {
+  } catch (const protozero::exception&) {
     return std::nullopt;
   }
 }

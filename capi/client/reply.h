@@ -16,11 +16,13 @@ struct GcsStatus {
   std::string message;
 };
 
-// The GcsStatus in field `field` of a serialized reply; code 0 if it is absent.
+// The GcsStatus in field `field` of a serialized reply; code 0 if it is absent. Without memory it
+// has no message.
 std::optional<GcsStatus> read_status(std::span<const std::uint8_t> reply,
                                      std::uint32_t field) noexcept;
 
-// The cluster id of a GetClusterId reply as 56 hex digits; empty if the server has none.
-std::optional<std::string> read_cluster_id(std::span<const std::uint8_t> reply) noexcept;
+// The cluster id of a GetClusterId reply as 56 hex digits; empty if the server has none. Throws
+// std::bad_alloc, which says nothing about the reply.
+std::optional<std::string> read_cluster_id(std::span<const std::uint8_t> reply);
 
 }  // namespace gcs

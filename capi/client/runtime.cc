@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -124,9 +125,13 @@ void run_io_thread(std::unique_ptr<Machinery> machinery, Process& process) {
 // Throws std::system_error or std::bad_alloc, and then has not taken the machinery.
 void start_io_thread(std::unique_ptr<Machinery>& machinery, Process& process) {
   const transport::SignalsBlocked blocked;
-  std::thread([running = machinery.get(), &process] {
-    run_io_thread(std::unique_ptr<Machinery>(running), process);
-  }).detach();
+  try {
+    std::thread([running = machinery.get(), &process] {
+      run_io_thread(std::unique_ptr<Machinery>(running), process);
+    }).detach();
+  } catch (const std::system_error& error) {
+    throw std::system_error(error.code(), "the I/O thread cannot be started");
+  }
   static_cast<void>(machinery.release());
 }
 

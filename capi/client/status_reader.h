@@ -9,6 +9,7 @@
 #include <span>
 
 #include "client/reply.h"
+#include "client/text.h"
 
 namespace gcs {
 
@@ -26,7 +27,8 @@ inline GcsStatus read_gcs_status(protozero::data_view bytes) {
       status.code = reader.get_int32();
     } else if (reader.tag() == kMessage &&
                reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
-      status.message = reader.get_string();
+      const protozero::data_view text = reader.get_view();
+      assign(status.message, {text.data(), text.size()});
     } else {
       reader.skip();
     }

@@ -3,6 +3,8 @@
 
 #include <new>
 
+#include "transport/system_error.h"
+
 namespace gcs {
 
 std::string join(std::initializer_list<std::string_view> parts) noexcept {
@@ -24,6 +26,10 @@ void assign(std::string& text, std::string_view other) noexcept {
   } catch (const std::bad_alloc&) {
     text.clear();
   }
+}
+
+std::string explain(const std::system_error& error) {
+  return error.what() + std::string(transport::system_error_advice(error.code().value()));
 }
 
 Digits::Digits(std::uint64_t number) noexcept : first_(digits_ + sizeof digits_) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Texts for people, made where nothing may throw: without memory they are empty.
+// Texts for people. Those that are made where nothing may throw are empty without memory.
 //
 // Threads: any; no state.
 #pragma once
@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace gcs {
 
@@ -16,6 +17,9 @@ namespace gcs {
 std::string join(std::initializer_list<std::string_view> parts) noexcept;
 // Replaces what was there.
 void assign(std::string& text, std::string_view other) noexcept;
+
+// What failed and why, in the error's words, and what to do about it. Throws std::bad_alloc.
+std::string explain(const std::system_error& error);
 
 // A number as text, in place.
 class Digits {

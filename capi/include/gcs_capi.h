@@ -203,7 +203,8 @@ enum {
 };
 
 /* Makes a client; nothing is connected yet. `options` may be NULL. GCS_INVALID_ARGUMENT: an address that cannot be one, a
- * token file or a file for TLS that cannot be used; GCS_NOT_FOUND: no address anywhere. Free with gcs_client_close() or _destroy(). */
+ * token file or a file for TLS that cannot be used; GCS_NOT_FOUND: no address anywhere; GCS_UNAVAILABLE: threads or descriptors
+ * have run out. Free with gcs_client_close() or _destroy(). */
 GCS_API gcs_status gcs_client_create(const gcs_client_options *options, gcs_client *out_client, gcs_error **out_error);
 
 /* Connects, retrying until `timeout` (GCS_TIMEOUT_DEFAULT: connect_timeout). One GCS_EVENT_CONNECT, at once if ready. RPC:
@@ -392,7 +393,7 @@ typedef struct gcs_queue_options {
   void *wake_user;
 } gcs_queue_options;
 
-/* Makes a queue; `options` may be NULL. Free with gcs_queue_close() or _destroy(). */
+/* Makes a queue; `options` may be NULL. GCS_UNAVAILABLE: descriptors have run out. Free with gcs_queue_close() or _destroy(). */
 GCS_API gcs_status gcs_queue_create(const gcs_queue_options *options, gcs_queue *out_queue, gcs_error **out_error);
 
 /* A descriptor that is readable exactly while the queue is non-empty or closed. The queue's: poll it, and neither read nor

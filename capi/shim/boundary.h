@@ -10,6 +10,7 @@
 
 #include <cxxabi.h>
 
+#include <cerrno>
 #include <exception>
 #include <memory>
 #include <new>
@@ -20,6 +21,7 @@
 #include "client/cancellation.h"
 #include "client/event.h"
 #include "client/status.h"
+#include "client/text.h"
 #include "gcs_capi.h"
 #include "shim/objects.h"
 
@@ -33,14 +35,19 @@ inline Refusal refuse_argument(std::string message) {
   return refuse(Status::kInvalidArgument, std::move(message));
 }
 
-// What a failed system call means to the caller.
+// What a failed system call means to the caller. By number: Asio has a category of its own, which
+// knows few of the portable conditions.
 inline Refusal refusal_of(const std::system_error& error) {
-  if (error.code() == std::errc::not_enough_memory) return refuse(Status::kNoMemory, error.what());
-  const bool for_now = error.code() == std::errc::resource_unavailable_try_again ||
-                       error.code() == std::errc::too_many_files_open ||
-                       error.code() == std::errc::too_many_files_open_in_system;
-  if (!for_now) return refuse(Status::kInternal, error.what());
-  return {Status::kUnavailable, kFlagLocal | kFlagRetryable, error.what()};
+  switch (error.code().value()) {
+    case ENOMEM:
+      return refuse(Status::kNoMemory, error.what());
+    case EAGAIN:
+    case EMFILE:
+    case ENFILE:
+      return {Status::kUnavailable, kFlagLocal | kFlagRetryable, explain(error)};
+    default:
+      return refuse(Status::kInternal, error.what());
+  }
 }
 
 // Runs `body`, which returns a Refusal, and turns what it throws into one.

@@ -46,6 +46,7 @@ enum class Origin : std::uint8_t {
   kPeer,            // the peer ended the stream without one: RST_STREAM, or an HTTP status
   kConnectionLost,  // the connection went away under the call
   kLocal,           // refused here: a limit, a malformed or compressed reply
+  kNoMemory,        // there was none here, for the request or for the reply
 };
 
 // What is known of the request's effect when the call did not end with a reply.

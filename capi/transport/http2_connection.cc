@@ -138,7 +138,7 @@ void Http2Connection::on_failed(const ConnectionError& error) noexcept {
     } else if (open_ && !session_.ready() && error.kind == ConnectionError::Kind::kLost) {
       message += " before the peer sent HTTP/2 SETTINGS";
     }
-    fail(error.kind, std::move(message));
+    fail(error.kind, message);
   } catch (const std::bad_alloc&) {
     fail(error.kind, {});
   }
@@ -161,7 +161,7 @@ void Http2Connection::time_out() noexcept {
     std::string message = open_ ? "the peer accepted the connection but sent no HTTP/2 SETTINGS"
                                 : stream_->waiting_for();
     message += " within " + seconds_text(connect_timeout_);
-    fail(ConnectionError::Kind::kTimeout, std::move(message));
+    fail(ConnectionError::Kind::kTimeout, message);
   } catch (const std::bad_alloc&) {
     fail(ConnectionError::Kind::kTimeout, {});
   }
@@ -201,11 +201,15 @@ void Http2Connection::send_queued() noexcept {
   }
 }
 
-void Http2Connection::fail(ConnectionError::Kind kind, std::string message) noexcept {
+void Http2Connection::fail(ConnectionError::Kind kind, std::string_view message) noexcept {
   if (error_) return;
   error_.emplace();
   error_->kind = kind;
-  error_->message = std::move(message);
+  try {
+    error_->message = message;
+  } catch (const std::bad_alloc&) {
+    // The kind says what is most important.
+  }
   session_.set_delivered(stream_->delivered());
   session_.end_all(error_->message);
   output_.clear();
@@ -215,7 +219,7 @@ void Http2Connection::fail(ConnectionError::Kind kind, std::string message) noex
 void Http2Connection::fail_session() noexcept {
   if (error_) return;
   try {
-    if (session_.ready()) {
+    if (session_.ready() || session_.lacked_memory()) {
       fail(ConnectionError::Kind::kLost, session_.failure());
     } else {
       fail(ConnectionError::Kind::kNotHttp2,

@@ -68,7 +68,7 @@ class Http2Connection final : public Connection, private ByteStream::Handler, pr
   bool receive(std::span<const std::uint8_t> bytes) noexcept;
   void write_output() noexcept;
   void send_queued() noexcept;
-  void fail(ConnectionError::Kind kind, std::string message) noexcept;
+  void fail(ConnectionError::Kind kind, std::string_view message) noexcept;
   void fail_session() noexcept;
   void time_out() noexcept;
   void settle() noexcept;

@@ -111,7 +111,9 @@ void Http2Session::start(UnaryCall& call) noexcept {
                                 &call);
   }
   if (id < 0) {
-    set_result(call, StatusCode::kResourceExhausted, Origin::kLocal, nghttp2_strerror(id));
+    const bool memory = id == NGHTTP2_ERR_NOMEM;
+    set_result(call, StatusCode::kResourceExhausted, memory ? Origin::kNoMemory : Origin::kLocal,
+               memory ? "out of memory" : nghttp2_strerror(id));
     end(call);
     return;
   }
@@ -172,8 +174,8 @@ bool Http2Session::frame_output() noexcept {
 bool Http2Session::check(ssize_t code) noexcept {
   if (failed_) return false;
   if (code < 0) {
-    const bool memory = code == NGHTTP2_ERR_NOMEM || code == NGHTTP2_ERR_CALLBACK_FAILURE;
-    fail(memory ? "out of memory" : nghttp2_strerror(static_cast<int>(code)));
+    lacked_memory_ = code == NGHTTP2_ERR_NOMEM || code == NGHTTP2_ERR_CALLBACK_FAILURE;
+    fail(lacked_memory_ ? "out of memory" : nghttp2_strerror(static_cast<int>(code)));
   } else if (goaway_error_ != NGHTTP2_NO_ERROR) {
     fail(nghttp2_http2_strerror(goaway_error_));
   }
@@ -317,6 +319,7 @@ void Http2Session::settings_received() noexcept {
   if (nghttp2_session_set_local_window_size(
           session_.get(), NGHTTP2_FLAG_NONE, 0,
           static_cast<std::int32_t>(options_.connection_window)) != 0) {
+    lacked_memory_ = true;
     fail("out of memory");
   }
 }
@@ -329,12 +332,16 @@ void Http2Session::drain(std::uint32_t error_code, std::string_view debug) noexc
   } catch (const std::bad_alloc&) {
     reason.clear();
   }
-  drain(std::move(reason));
+  drain(std::string_view(reason));
 }
 
-void Http2Session::drain(std::string reason) noexcept {
+void Http2Session::drain(std::string_view reason) noexcept {
   if (std::exchange(draining_, true)) return;
-  drain_reason_ = std::move(reason);
+  try {
+    drain_reason_ = reason;
+  } catch (const std::bad_alloc&) {
+    drain_reason_.clear();
+  }
 }
 
 }  // namespace gcs::transport

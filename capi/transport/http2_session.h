@@ -60,6 +60,8 @@ class Http2Session {
   // Frames what is to be sent, until the output cap is reached or nothing is left. False as above.
   bool frame_output() noexcept;
   const std::string& failure() const noexcept { return failure_; }
+  // It was for want of memory, and not the peer's doing.
+  bool lacked_memory() const noexcept { return lacked_memory_; }
 
   // nghttp2 has found the peer to break the protocol. It says so with the next frame that it sends,
   // which may be never.
@@ -96,7 +98,7 @@ class Http2Session {
   void stream_closed(std::int32_t stream_id, std::uint32_t error_code) noexcept;
   void settings_received() noexcept;
   void drain(std::uint32_t error_code, std::string_view debug) noexcept;
-  void drain(std::string reason) noexcept;
+  void drain(std::string_view reason) noexcept;
   void fail(std::string_view reason) noexcept;
   bool check(ssize_t code) noexcept;
 
@@ -124,6 +126,7 @@ class Http2Session {
   bool draining_ = false;
   bool closing_ = false;
   bool failed_ = false;
+  bool lacked_memory_ = false;
 };
 
 }  // namespace gcs::transport

@@ -47,6 +47,14 @@ OpensslUse::OpensslUse() noexcept {
   ERR_clear_error();
 }
 
+bool OpensslUse::lacked_memory() const noexcept {
+  bool lacked = false;
+  while (const unsigned long error = ERR_get_error()) {
+    lacked |= ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
+  }
+  return lacked;
+}
+
 OpensslUse::~OpensslUse() {
   ERR_clear_error();
   pthread_rwlock_unlock(&in_use);

@@ -50,6 +50,11 @@ class OpensslUse {
   OpensslUse& operator=(const OpensslUse&) = delete;
 
   unsigned long last_error() const noexcept { return ERR_peek_last_error(); }
+  // Whether memory has been lacking since the queue of errors was empty, which it is again after
+  // this. What lacked it says so deep inside; the last error may be anything.
+  bool lacked_memory() const noexcept;
+  // The same of something that has failed: without memory there may be no error to be found.
+  bool failed_without_memory() const noexcept { return last_error() == 0 || lacked_memory(); }
 };
 
 }  // namespace gcs::transport

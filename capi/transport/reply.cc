@@ -37,7 +37,7 @@ bool fail_with(UnaryCall& call, StatusCode code, Origin origin, MakeText make_te
 }
 
 bool out_of_memory(UnaryCall& call) noexcept {
-  return fail(call, StatusCode::kResourceExhausted, Origin::kLocal, "out of memory");
+  return fail(call, StatusCode::kResourceExhausted, Origin::kNoMemory, "out of memory");
 }
 
 bool is_grpc_content_type(std::string_view value) {

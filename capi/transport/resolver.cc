@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <cerrno>
 #include <cstring>
 #include <system_error>
 #include <thread>
@@ -20,7 +21,13 @@ namespace gcs::transport {
 namespace {
 
 std::string lookup_error_text(int code, int error_number) {
-  if (code == EAI_SYSTEM) return "the look-up failed: " + system_error_text(error_number);
+  // Without descriptors the files that name hosts are not found, which is no reason to the C
+  // library.
+  const bool descriptors = error_number == EMFILE || error_number == ENFILE;
+  if (descriptors || code == EAI_SYSTEM) {
+    return "the look-up failed: " + system_error_text(error_number) +
+           (descriptors ? system_error_advice(error_number) : "");
+  }
   const std::string reason = gai_strerror(code);
   if (code == EAI_NONAME) return "no such host: " + reason;
   return "the look-up failed: " + reason;
@@ -44,6 +51,7 @@ LookupResult look_up_host(const std::string& host, std::uint16_t port) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;
   addrinfo* found = nullptr;
+  errno = 0;
   const int code = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (code != 0) {
     result.error = lookup_error_text(code, errno);
@@ -145,7 +153,8 @@ Lookup::Lookup(AsioEventLoop& loop, LookupFunction function, const std::string& 
   } catch (const std::system_error& error) {
     lookups.fetch_sub(1, std::memory_order_relaxed);
     state_->result.error =
-        "the look-up was not started: no thread: " + system_error_text(error.code().value());
+        "the look-up was not started: no thread: " + system_error_text(error.code().value()) +
+        system_error_advice(error.code().value());
     State::deliver(state_);
   } catch (...) {
     lookups.fetch_sub(1, std::memory_order_relaxed);

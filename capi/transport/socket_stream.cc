@@ -15,6 +15,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -128,7 +129,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     const std::shared_ptr<Engine> keep = shared_from_this();
     lookup_.reset();
     if (result.endpoints.empty()) {
-      fail(ConnectionError::Kind::kResolve, std::move(result.error));
+      fail(ConnectionError::Kind::kResolve, result.error);
       return;
     }
     endpoints_ = std::move(result.endpoints);
@@ -145,7 +146,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
         if (error == 0) return;
         note_attempt_failure(error);
       }
-      fail(ConnectionError::Kind::kConnect, std::move(last_failure_));
+      fail(ConnectionError::Kind::kConnect, last_failure_);
     } catch (const std::bad_alloc&) {
       fail(ConnectionError::Kind::kConnect, "out of memory");
     }
@@ -220,9 +221,13 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   }
 
   // Hands the descriptor to Asio. An errno, and the descriptor is closed; or 0.
-  int adopt(int fd, int family) {
+  int adopt(int fd, int family) noexcept {
     asio::error_code error;
-    socket_.assign(asio::generic::stream_protocol(family, IPPROTO_TCP), fd, error);
+    try {
+      socket_.assign(asio::generic::stream_protocol(family, IPPROTO_TCP), fd, error);
+    } catch (const std::bad_alloc&) {
+      error = asio::error::no_memory;
+    }
     if (error) ::close(fd);
     return error.value();
   }
@@ -254,6 +259,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   void note_attempt_failure(int error) noexcept {
     try {
       last_failure_ = system_error_text(error);
+      if (error == EMFILE || error == ENFILE) last_failure_ += system_error_advice(error);
       if (endpoints_.size() > 1) {
         last_failure_ += " (" + endpoints_[next_ - 1].text() + ", the last of " +
                          std::to_string(endpoints_.size()) + " addresses)";
@@ -339,8 +345,14 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     ::shutdown(socket_.native_handle(), SHUT_RDWR);
   }
 
-  void fail(ConnectionError::Kind kind, std::string message) noexcept {
-    fail(ConnectionError{kind, std::move(message)});
+  void fail(ConnectionError::Kind kind, std::string_view message) noexcept {
+    ConnectionError error{kind, {}};
+    try {
+      error.message = message;
+    } catch (const std::bad_alloc&) {
+      // The kind says what is most important.
+    }
+    fail(error);
   }
   void fail(const ConnectionError& error) noexcept {
     ByteStream::Handler* const handler = std::exchange(handler_, nullptr);

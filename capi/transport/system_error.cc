@@ -4,6 +4,7 @@
 #include "transport/system_error.h"
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <system_error>
 
@@ -16,6 +17,19 @@ std::string system_error_text(int error_number) {
     text[0] = static_cast<char>(text[0] - 'A' + 'a');
   }
   return text;
+}
+
+const char* system_error_advice(int error_number) noexcept {
+  switch (error_number) {
+    case EMFILE:
+      return "; close some, or raise this process's limit (ulimit -n)";
+    case ENFILE:
+      return "; the limit is the whole system's (fs.file-max)";
+    case EAGAIN:
+      return "; end some threads, or raise their limit (ulimit -u, or that of the container)";
+    default:
+      return "";
+  }
 }
 
 std::string seconds_text(std::int64_t nanoseconds) {

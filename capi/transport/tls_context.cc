@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <new>
 #include <string_view>
 #include <utility>
@@ -93,7 +94,22 @@ int no_passphrase(char*, int, int, void*) {
 }
 
 OpensslCertificate next_certificate(BIO* in) {
-  return OpensslCertificate(PEM_read_bio_X509(in, nullptr, no_passphrase, nullptr));
+  OpensslCertificate read(PEM_read_bio_X509(in, nullptr, no_passphrase, nullptr));
+  if (read == nullptr) return read;
+  // Without memory for its key it is a certificate without one, or with a key that is worth
+  // nothing, and there is no error. A copy is decoded afresh.
+  EVP_PKEY* const key = X509_get0_pubkey(read.get());
+  if (key == nullptr || EVP_PKEY_get_security_bits(key) <= 0)
+    read.reset(checked(X509_dup(read.get())));
+  return read;
+}
+
+// What OpenSSL has just refused, unless it was for want of memory. `what` and `problem` as above.
+[[noreturn]] void refuse_for_openssl(const OpensslUse& openssl, const std::string& what,
+                                     const std::string& file, const std::string& problem) {
+  const unsigned long error = openssl.last_error();
+  if (openssl.failed_without_memory()) throw std::bad_alloc();
+  refuse(what, file, problem + ": " + openssl_reason(error));
 }
 
 // Whether the text has ended, after a read that gave nothing, or holds something broken.
@@ -102,7 +118,7 @@ bool at_end(const OpensslUse& openssl) {
   return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
-OpensslContext new_context() {
+OpensslContext new_context(const OpensslUse& openssl) {
   OpensslContext context(checked(SSL_CTX_new(TLS_client_method())));
   // The machine's own policy may ask for more.
   const long minimum = SSL_CTX_get_min_proto_version(context.get());
@@ -110,6 +126,8 @@ OpensslContext new_context() {
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   if (SSL_CTX_set_alpn_protos(context.get(), kAlpn, sizeof kAlpn) != 0) throw std::bad_alloc();
+  // It may lack something all the same.
+  if (openssl.lacked_memory()) throw std::bad_alloc();
   return context;
 }
 
@@ -125,12 +143,24 @@ void trust_file(SSL_CTX* context, const std::string& path) {
     ++count;
   }
   if (!at_end(openssl)) {
-    refuse(kWhat, path,
-           "has a certificate that is broken: " + openssl_reason(openssl.last_error()));
+    refuse_for_openssl(openssl, kWhat, path, "has a certificate that is broken");
   }
   if (count == 0) refuse(kWhat, path, "has no certificate in PEM form");
   // Whatever the file holds is trusted, be it an authority that others have signed.
   X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
+}
+
+// As OpenSSL does by default: what is not there is left out.
+void trust_system(SSL_CTX* context, const std::string& file, const std::string& folder) {
+  const OpensslUse openssl;
+  SSL_CTX_load_verify_file(context, file.c_str());
+  SSL_CTX_load_verify_dir(context, folder.c_str());
+  if (openssl.lacked_memory()) throw std::bad_alloc();
+}
+
+std::string variable_or(const char* name, const char* otherwise) {
+  const char* const value = ::secure_getenv(name);
+  return value == nullptr ? otherwise : value;
 }
 
 void show_certificates(SSL_CTX* context, const std::string& path) {
@@ -140,22 +170,19 @@ void show_certificates(SSL_CTX* context, const std::string& path) {
   const OpensslBio in = text.bio();
   const OpensslCertificate own = next_certificate(in.get());
   if (own == nullptr) {
-    refuse(kWhat, path,
-           at_end(openssl)
-               ? "has no certificate in PEM form"
-               : "has a certificate that is broken: " + openssl_reason(openssl.last_error()));
+    if (at_end(openssl)) refuse(kWhat, path, "has no certificate in PEM form");
+    refuse_for_openssl(openssl, kWhat, path, "has a certificate that is broken");
   }
   if (SSL_CTX_use_certificate(context, own.get()) != 1) {
-    refuse(kWhat, path, "cannot be used: " + openssl_reason(openssl.last_error()));
+    refuse_for_openssl(openssl, kWhat, path, "cannot be used");
   }
   while (const OpensslCertificate above = next_certificate(in.get())) {
     if (SSL_CTX_add1_chain_cert(context, above.get()) != 1) {
-      refuse(kWhat, path, "cannot be used: " + openssl_reason(openssl.last_error()));
+      refuse_for_openssl(openssl, kWhat, path, "cannot be used");
     }
   }
   if (!at_end(openssl)) {
-    refuse(kWhat, path,
-           "has a certificate that is broken: " + openssl_reason(openssl.last_error()));
+    refuse_for_openssl(openssl, kWhat, path, "has a certificate that is broken");
   }
 }
 
@@ -172,15 +199,17 @@ void use_key(SSL_CTX* context, const std::string& path, const std::string& cert_
   const OpensslKey key(PEM_read_bio_PrivateKey(in.get(), nullptr, note_encryption, &encrypted));
   if (encrypted) refuse(kWhat, path, "is encrypted; give one without a passphrase");
   if (key == nullptr) {
+    if (openssl.failed_without_memory()) throw std::bad_alloc();
     refuse(kWhat, path,
            text.contains("PRIVATE KEY-----") ? "has a private key that cannot be read"
                                              : "has no private key in PEM form");
   }
   if (X509_check_private_key(SSL_CTX_get0_certificate(context), key.get()) != 1) {
+    if (openssl.failed_without_memory()) throw std::bad_alloc();
     refuse(kWhat, path, "does not belong to the certificate in " + cert_path);
   }
   if (SSL_CTX_use_PrivateKey(context, key.get()) != 1) {
-    refuse(kWhat, path, "cannot be used: " + openssl_reason(openssl.last_error()));
+    refuse_for_openssl(openssl, kWhat, path, "cannot be used");
   }
 }
 
@@ -220,6 +249,10 @@ std::unique_ptr<TlsContext> TlsContext::load(TlsSettings settings, std::string* 
   *error = complaint_about(settings);
   if (!error->empty()) return nullptr;
   std::unique_ptr<TlsContext> context(new TlsContext(std::move(settings)));
+  context->system_file_ =
+      variable_or(X509_get_default_cert_file_env(), X509_get_default_cert_file());
+  context->system_folder_ =
+      variable_or(X509_get_default_cert_dir_env(), X509_get_default_cert_dir());
   try {
     context->read_files(context->states_of_files());
   } catch (TlsLoadError& refusal) {
@@ -233,7 +266,7 @@ std::shared_ptr<const TlsMaterial> TlsContext::current() noexcept {
   try {
     // Before they are read: what changes meanwhile is seen the next time.
     const FileStates states = states_of_files();
-    if (states != states_) read_files(states);
+    if (states != states_ || material_->is_doubtful()) read_files(states);
   } catch (const TlsLoadError&) {
     // Half of a rotation, perhaps; the next connection looks again.
   } catch (const std::bad_alloc&) {
@@ -256,14 +289,13 @@ TlsContext::FileStates TlsContext::states_of_files() const noexcept {
 
 void TlsContext::read_files(const FileStates& states) {
   const OpensslUse openssl;
-  OpensslContext context = new_context();
+  OpensslContext context = new_context(openssl);
   if (!settings_.ca_file.empty()) {
     trust_file(context.get(), settings_.ca_file);
-  } else if (material_ != nullptr) {
+  } else if (material_ != nullptr && !material_->is_doubtful()) {
     SSL_CTX_set1_cert_store(context.get(), SSL_CTX_get_cert_store(material_->context()));
-  } else if (SSL_CTX_set_default_verify_paths(context.get()) != 1) {
-    throw TlsLoadError{"the system's authorities cannot be read: " +
-                       openssl_reason(openssl.last_error())};
+  } else {
+    trust_system(context.get(), system_file_, system_folder_);
   }
   if (!settings_.cert_file.empty()) {
     show_certificates(context.get(), settings_.cert_file);

@@ -7,13 +7,17 @@
 // - TLS 1.2 or newer, HTTP/2 by ALPN, the peer's certificate is always verified.
 // - The files are read whole before anything of them is used. A file that has changed is read again
 //   for the next connection; what cannot be used then leaves everything as it was.
+// - After a handshake that has failed they are read again, too: where OpenSSL lacks memory while it
+//   makes a context, or first looks at a certificate, it may note in them that they are of no use,
+//   and never look again.
 // - A private key stays in memory and in its file: no text of ours has any of it. A key with a
 //   passphrase is refused, never asked for.
 // - The environment, which names the system's authorities, is read by load() alone.
 // - OpenSSL is told to leave the process's end to itself, where we are the first to use it: its
 //   clean-up would pull the ground from under a thread that still runs.
 //
-// Threads: load() on any; then whoever has the loop's turn. A TlsMaterial never changes.
+// Threads: load() on any; then whoever has the loop's turn. A TlsMaterial never changes, but for
+// the doubt about it.
 #pragma once
 
 #include <array>
@@ -55,11 +59,16 @@ class TlsMaterial {
   // "expired on ...", "is not valid before ..."; empty when it is valid now.
   std::string own_problem() const;
 
+  // A handshake has failed, for which this may be to blame.
+  void doubt() const noexcept { doubtful_ = true; }
+  bool is_doubtful() const noexcept { return doubtful_; }
+
  private:
   X509* own_certificate() const noexcept { return SSL_CTX_get0_certificate(context_.get()); }
 
   OpensslContext context_;
   const TlsSettings settings_;
+  mutable bool doubtful_ = false;
 };
 
 class TlsContext {
@@ -87,6 +96,9 @@ class TlsContext {
   void read_files(const FileStates& states);
 
   const TlsSettings settings_;
+  // Where the system's authorities are.
+  std::string system_file_;
+  std::string system_folder_;
   FileStates states_{};
   std::shared_ptr<const TlsMaterial> material_;
 };

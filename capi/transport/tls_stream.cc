@@ -183,7 +183,7 @@ bool TlsStream::check_first_bytes(std::span<const std::uint8_t> bytes) {
 void TlsStream::go_on() noexcept {
   const OpensslUse openssl;
   if (!shaken_) {
-    if (!shake_hands()) return;
+    if (!shake_hands(openssl)) return;
     shaken_ = true;
     if (!tell([](ByteStream::Handler& handler) { handler.on_open(); })) return;
   }
@@ -191,15 +191,19 @@ void TlsStream::go_on() noexcept {
 }
 
 // True when the handshake has ended well.
-bool TlsStream::shake_hands() noexcept {
+bool TlsStream::shake_hands(const OpensslUse& openssl) noexcept {
   const int result = SSL_do_handshake(session_.get());
   const int kind = result == 1 ? SSL_ERROR_NONE : SSL_get_error(session_.get(), result);
   const unsigned long error = ERR_peek_last_error();
+  const bool memory = kind == SSL_ERROR_SSL && openssl.failed_without_memory();
   output_.flush();
   if (kind == SSL_ERROR_WANT_READ) return false;
   try {
     if (kind == SSL_ERROR_ZERO_RETURN || kind == SSL_ERROR_SYSCALL) {
       lost({ConnectionError::Kind::kEndOfFile, "the peer closed the connection"});
+    } else if (memory) {
+      material_->doubt();
+      fail(ConnectionError::Kind::kLost, "out of memory");
     } else if (kind != SSL_ERROR_NONE) {
       fail(ConnectionError::Kind::kTls, handshake_failed(error));
     } else {
@@ -389,6 +393,7 @@ void TlsStream::fail(ConnectionError::Kind kind, std::string message) noexcept {
   ByteStream::Handler* const handler = std::exchange(handler_, nullptr);
   if (handler == nullptr) return;
   input_ = {};
+  if (kind == ConnectionError::Kind::kTls) material_->doubt();
   const ConnectionError error{kind, std::move(message)};
   handler->on_failed(error);
 }

@@ -64,7 +64,7 @@ class TlsStream final : public ByteStream, private ByteStream::Handler, private 
   void expect_name();
   bool check_first_bytes(std::span<const std::uint8_t> bytes);
   void go_on() noexcept;
-  bool shake_hands() noexcept;
+  bool shake_hands(const OpensslUse& openssl) noexcept;
   void hand_over() noexcept;
   bool encrypt(std::span<const std::uint8_t> record) noexcept;
   void break_soon() noexcept;

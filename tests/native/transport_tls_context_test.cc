@@ -186,5 +186,31 @@ TEST_F(TlsContextTest, WithoutACaFileTheSystemsStayTheSameWhenTheRestIsReadAgain
   EXPECT_EQ(SSL_CTX_get_cert_store(before->context()), SSL_CTX_get_cert_store(after->context()));
 }
 
+TEST_F(TlsContextTest, AfterAFailedHandshakeEverythingIsReadAgain) {
+  load();
+  const auto before = options.tls->current();
+  EXPECT_EQ(options.tls->current(), before);
+  const Identity stranger{{.common_name = "gcs"}};
+  ServerTls::Options good = std::exchange(server, {.identity = &stranger});
+  EXPECT_EQ(failure_of(echoing()).kind, ConnectionError::Kind::kTls);
+  notes = Notes();
+  server = good;
+  EXPECT_NE(options.tls->current(), before);
+  ScriptedPeer peer(echoing());
+  EXPECT_TRUE(connect_to(peer));
+}
+
+TEST_F(TlsContextTest, TheSystemsAuthoritiesAreReadAgainWithoutTheEnvironment) {
+  ScopedEnvironment environment;
+  environment.set("SSL_CERT_FILE", std::exchange(settings.ca_file, {}));
+  load();
+  environment.set("SSL_CERT_FILE", "/absent");
+  const auto before = options.tls->current();
+  before->doubt();
+  EXPECT_NE(options.tls->current(), before);
+  ScriptedPeer peer(echoing());
+  EXPECT_TRUE(connect_to(peer));
+}
+
 }  // namespace
 }  // namespace gcs::test
