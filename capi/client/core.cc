@@ -257,8 +257,7 @@ void Core::expire_one(Call& call) noexcept {
   if (call.kind == EventKind::kConnect) {
     fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(within));
   } else if (call.place == Call::Place::kInFlight) {
-    fail(call, Status::kDeadline,
-         kFlagLocal | kFlagTimeout | kFlagRetryable | kFlagMaybeExecuted,
+    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable | kFlagMaybeExecuted,
          join({"no reply", within}));
   } else if (call.place == Call::Place::kPassive || call.place == Call::Place::kRefused) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,

@@ -168,14 +168,14 @@ class Core final : private Link::Owner {
   bool reconnect_pending_ = false;
   bool ever_ready_ = false;
   bool closed_ = false;
-  bool doubts_identity_ = false;          // a call was refused for its cluster
-  transport::TimePoint lost_at_ = 0;      // 0: not since it was ready
-  std::uint64_t attempts_ = 0;            // to connect, since then
-  std::string cluster_id_;                // known: given, or learned
+  bool doubts_identity_ = false;      // a call was refused for its cluster
+  transport::TimePoint lost_at_ = 0;  // 0: not since it was ready
+  std::uint64_t attempts_ = 0;        // to connect, since then
+  std::string cluster_id_;            // known: given, or learned
   bool cluster_has_changed_ = false;  // every call fails with the text
   std::string cluster_changed_;
-  std::string last_failure_;   // since it was ready
-  std::string state_reason_;   // what watches were told last
+  std::string last_failure_;  // since it was ready
+  std::string state_reason_;  // what watches were told last
   ConnectionLog log_;
 
   Expiry<&Core::expire> expiry_{*this};

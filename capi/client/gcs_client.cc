@@ -140,7 +140,8 @@ Refusal GcsClient::admit(Call& call) noexcept {
               join({"the client's max_pending_calls, ", Digits(budget_->max_calls()),
                     ", are pending, those included whose events nobody has taken"})};
     case PendingBudget::Verdict::kTooManyBytes:
-      return {Status::kLimit, kFlags,
+      // One that alone is larger will never fit.
+      return {Status::kLimit, call.message.size() > budget_->max_bytes() ? kFlagLocal : kFlags,
               join({"with this request of ", Digits(call.message.size()),
                     " bytes more than the client's max_pending_bytes, ",
                     Digits(budget_->max_bytes()), ", would be pending"})};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How serialized replies are opened with protozero, and a GcsStatus read. Throws
-// protozero::exception on bytes that are no protobuf; callers catch it at their own edge.
+// protozero::exception on bytes that are no protobuf, and on a status that no Ray has: added to
+// our own numbers it would be taken for another. Callers catch it at their own edge.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,8 @@ inline GcsStatus read_gcs_status(protozero::data_view bytes) {
       reader.skip();
     }
   }
+  constexpr std::int32_t kMost = 1'000'000;  // Ray has some forty
+  if (status.code < 0 || status.code > kMost) throw protozero::exception();
   return status;
 }
 

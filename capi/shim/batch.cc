@@ -6,7 +6,9 @@
 // goes the way that an accepted one's goes: to its queue, or by the I/O thread to its function,
 // never from inside the submitting call. Its lent body is released, too, since the return value
 // does not tell which items were refused.
+#include <algorithm>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,8 +32,9 @@ namespace {
 
 class Batch {
  public:
-  // Throws std::bad_alloc; nothing is accepted until accept().
-  void add(const gcs_call_item& item) {
+  // Throws std::bad_alloc; nothing is accepted until accept(). kLimit: too many refusals are
+  // waiting already where one would have to go.
+  Status add(const gcs_call_item& item) {
     Target target;
     Refusal refusal = resolve_target(item.fn, item.user, &target);
     if (refusal) {
@@ -40,7 +43,7 @@ class Batch {
     } else {
       refusal = make_call(item, target);
     }
-    if (refusal) add_refused(item, target, refusal);
+    return refusal ? add_refused(item, target, refusal) : Status::kOk;
   }
 
   // Throws std::bad_alloc or std::system_error, and then has accepted nothing. After that `queued`
@@ -56,6 +59,7 @@ class Batch {
       }
     }
     submission_.submit();
+    for (const Target& target : queues_) target.submitted();
     *queued = std::move(queued_);
   }
 
@@ -80,13 +84,21 @@ class Batch {
     std::unique_ptr<gcs::Call> call = request.take();
     call->id = item.id;
     options.apply_to(*call);
+    if (target.queue != nullptr && (queues_.empty() || queues_.back().queue != target.queue))
+      queues_.push_back(target);
     if (Refusal refusal = submission_.add(std::move(call))) return refusal;
     if (lent != nullptr) lent_.push_back(lent);
     return {};
   }
 
-  void add_refused(const gcs_call_item& item, const Target& target, const Refusal& refusal) {
-    auto event = RefusedEvent::make(gcs::EventKind::kCall, item.id, refusal);
+  Status add_refused(const gcs_call_item& item, const Target& target, const Refusal& refusal) {
+    std::shared_ptr<RefusedCount> count = refused_count(target);
+    // Those of this batch are as many as the caller has room for: they do not count.
+    const bool is_new = std::find(counts_.begin(), counts_.end(), count) == counts_.end();
+    if (is_new && count->is_full()) return Status::kLimit;
+    if (is_new) counts_.push_back(count);
+    auto event =
+        std::make_unique<RefusedEvent>(gcs::EventKind::kCall, item.id, refusal, std::move(count));
     if (item.request.release != nullptr) {
       LentBody* lent = nullptr;
       event->keep(LentBody::lend(item.request, target.queue, &lent));
@@ -94,12 +106,15 @@ class Batch {
     }
     target.apply_to(*event);
     (target.queue == nullptr ? called_back_ : queued_).push_back(std::move(event));
+    return Status::kOk;
   }
 
   Submission submission_;
   EventList called_back_;
   EventList queued_;
   std::vector<LentBody*> lent_;  // each lives in a call or in an event above
+  std::vector<Target> queues_;   // where accepted calls end; neighbours differ
+  std::vector<std::shared_ptr<RefusedCount>> counts_;  // where refusals go
   std::uint64_t last_id_ = 0;
 };
 
@@ -128,13 +143,12 @@ gcs_status gcs_call_batch(const gcs_call_item* items, size_t count) {
   EventList queued;
   const gcs_status status = guarded([&] {
     if (const Status refused = check_array(items, count); refused != Status::kOk) return refused;
-    if (RefusedEvent::too_many()) return Status::kLimit;
     Batch batch;
     const auto* bytes = reinterpret_cast<const unsigned char*>(items);
     for (size_t i = 0; i < count; ++i, bytes += items->struct_size) {
       gcs_call_item item{};
       read_struct(bytes, items->struct_size, &item);
-      batch.add(item);
+      if (const Status refused = batch.add(item); refused != Status::kOk) return refused;
     }
     batch.accept(&queued);
     return Status::kOk;

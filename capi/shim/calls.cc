@@ -45,6 +45,7 @@ gcs_status call(gcs_client client, const CallName& name, const gcs_body* request
     if (Refusal refusal = pinned->admit(made.call())) return refusal;
     if (made.lent() != nullptr) made.lent()->arm();
     hand_over(*pinned.shared(), made.take(), wanted, id);
+    target.submitted();
     return {};
   });
 }

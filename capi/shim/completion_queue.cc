@@ -157,6 +157,14 @@ void CompletionQueue::close() {
   discard(std::move(discarded));
 }
 
+void CompletionQueue::cancel_if_closed() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!closed_) return;
+  }
+  Runtime::cancel_calls_of(*this);
+}
+
 void CompletionQueue::open_descriptor() {
   descriptor_ = ::eventfd(signalled_ ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (descriptor_ < 0) {

@@ -29,6 +29,7 @@
 #include "client/event.h"
 #include "client/status.h"
 #include "gcs_capi.h"
+#include "shim/refused_count.h"
 
 namespace gcs::shim {
 
@@ -61,6 +62,7 @@ class CompletionQueue final : public CompletionSink {
   // Of a queue without a wake function.
   int descriptor() const noexcept { return descriptor_; }
   const std::shared_ptr<Gate>& gate() const noexcept { return gate_; }
+  const std::shared_ptr<RefusedCount>& refused() const noexcept { return refused_; }
 
   // May call the wake function, and release functions if the queue is closed.
   void deliver(EventList events) override;
@@ -81,6 +83,9 @@ class CompletionQueue final : public CompletionSink {
   // Discards what is queued, cancels the calls that would end here, and releases lent bodies.
   // Idempotent.
   void close();
+  // Cancels the calls that would end here if the queue has been closed. After every submission: one
+  // that is under way when the queue is closed is not there yet when its calls are cancelled.
+  void cancel_if_closed() noexcept;
 
  private:
   void dispose() noexcept override;
@@ -91,6 +96,7 @@ class CompletionQueue final : public CompletionSink {
   const gcs_wake_fn wake_;
   void* const wake_user_;
   const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
+  const std::shared_ptr<RefusedCount> refused_ = std::make_shared<RefusedCount>();
   std::mutex mutex_;
   EventList events_;
   bool closed_ = false;

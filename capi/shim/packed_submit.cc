@@ -146,7 +146,7 @@ Made make(const PackedRecord& record) {
 
 class PackedBatch {
  public:
-  explicit PackedBatch(CompletionQueue& queue) : sink_(&queue) {}
+  explicit PackedBatch(CompletionQueue& queue) : sink_(&queue), refused_count_(queue.refused()) {}
 
   // Throws std::bad_alloc; nothing is accepted until accept().
   void add(const PackedRecord& record) {
@@ -161,7 +161,8 @@ class PackedBatch {
       Shape shape{};
       const bool known = shape_of(record.head.kind, &shape);
       const auto kind = known ? static_cast<EventKind>(record.head.kind) : EventKind::kCall;
-      refused_.push_back(RefusedEvent::make(kind, record.head.id, refusal));
+      refused_.push_back(
+          std::make_unique<RefusedEvent>(kind, record.head.id, refusal, refused_count_));
     }
   }
 
@@ -210,6 +211,7 @@ class PackedBatch {
   }
 
   const gcs::SinkReference sink_;
+  const std::shared_ptr<RefusedCount> refused_count_;
   Submission submission_;
   EventList refused_;
   std::uint64_t last_id_ = 0;
@@ -226,12 +228,13 @@ gcs_status gcs_call_batch_packed(gcs_queue queue, const void* batch, size_t size
     if (const Status bad = pinned.find(queue); bad != Status::kOk) return bad;
     const gcs::kv::Bytes bytes = view_of(batch, size);
     if (!is_well_formed(bytes)) return Status::kInvalidArgument;
-    if (RefusedEvent::too_many()) return Status::kLimit;
+    if (pinned->refused()->is_full()) return Status::kLimit;
     PackedBatch made(*pinned);
     PackedReader reader(bytes);
     PackedRecord record;
     while (reader.next(&record) == PackedReader::Outcome::kRecord) made.add(record);
     refused = made.accept();
+    pinned->cancel_if_closed();
     return Status::kOk;
   });
   if (!refused.empty()) pinned->deliver(std::move(refused));

@@ -65,6 +65,7 @@ Refusal submit_one(gcs_client handle, const CallOptions& options, std::uint64_t*
   if (Refusal refusal = client->admit(*made.call)) return refusal;
   target.apply_to(*made.call);
   hand_over(*client.shared(), std::move(made.call), options, id);
+  target.submitted();
   return {};
 }
 

@@ -17,12 +17,19 @@ struct Target {
   void (*function)() = nullptr;
   void* user = nullptr;
 
+  // To be called when what was to end here has been submitted.
+  void submitted() const noexcept {
+    if (queue != nullptr) queue->cancel_if_closed();
+  }
   void apply_to(Event& event) const noexcept {
     event.sink = sink;
     event.target_function = function;
     event.target_user = user;
   }
 };
+
+// Counts the events of refused calls that go there. Throws std::bad_alloc.
+std::shared_ptr<RefusedCount> refused_count(const Target& target);
 
 // A function, whatever it is.
 Target callback_target(gcs_completion_fn fn, void* user) noexcept;

@@ -27,6 +27,14 @@ namespace {
 constexpr std::size_t kReadBuffer = std::size_t{256} << 10;
 // While reading is paused, the kernel wakes nobody for fewer bytes.
 constexpr int kWakingBytes = 64 << 10;
+constexpr std::size_t kReadsPerTurn = 4;  // of that buffer
+
+// For TCP_USER_TIMEOUT, where 0 is none.
+int milliseconds(std::int64_t nanoseconds) noexcept {
+  if (nanoseconds <= 0) return 0;
+  constexpr std::int64_t kMost = std::numeric_limits<int>::max();
+  return static_cast<int>(std::clamp<std::int64_t>(nanoseconds / 1'000'000, 1, kMost));
+}
 
 void set_option(int fd, int level, int name, int value) noexcept {
   // Best effort: a socket without one of these options still carries calls.
@@ -161,7 +169,7 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     if (const int error = adopt(fd, family); error != 0) return error;
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(tcp_user_timeout_ / 1'000'000));
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, milliseconds(tcp_user_timeout_));
     if (::connect(fd, reinterpret_cast<const sockaddr*>(&endpoint.storage), endpoint.length) != 0 &&
         errno != EINPROGRESS && errno != EINTR) {
       return errno;
@@ -315,11 +323,12 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
   }
 
   // Reads until nothing is left: what arrived in the pause may have been news to nobody, and old
-  // kernels do not make up for it.
+  // kernels do not make up for it. A peer that never stops must not keep the turn: others have
+  // timers and sockets, too.
   void resume_reading() noexcept {
     const int fd = socket_.native_handle();
     set_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
-    for (;;) {
+    for (std::size_t reads = 0; reads < kReadsPerTurn; ++reads) {
       const ssize_t size = ::recv(fd, buffer_.get(), kReadBuffer, MSG_DONTWAIT);
       if (size < 0 && errno == EINTR) continue;
       if (size <= 0) break;

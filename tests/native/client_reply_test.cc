@@ -34,8 +34,11 @@ TEST(ReadStatus, FindsTheFieldThatTheMethodNames) {
   EXPECT_EQ(read_status(bytes_of("\xa2\x06\x02\x08\x09"s), 100)->code, 9);
 }
 
-TEST(ReadStatus, ACodeMayBeNegative) {
-  EXPECT_EQ(read_status(bytes_of(test::status_reply(-1, "")), 1)->code, -1);
+// 1000 is added to it, and our own statuses are negative.
+TEST(ReadStatus, ACodeThatNoRayHasIsNoStatus) {
+  for (const std::int32_t code : {-1, -1000, -1017, INT32_MIN, INT32_MAX, 1'000'001})
+    EXPECT_FALSE(read_status(bytes_of(test::status_reply(code, "")), 1)) << code;
+  EXPECT_EQ(read_status(bytes_of(test::status_reply(1'000'000, "")), 1)->code, 1'000'000);
 }
 
 TEST(ReadStatus, MalformedBytesAreNoStatus) {

@@ -190,7 +190,12 @@ def sanitized_chaos(kind: str) -> list[str]:
     # Sanitized code is slow, and keeps freed memory.
     return [
         *("--deadline-slack", "1", "--rss-growth", "600"),
-        *("--preload", f"{found.stdout.strip()} {BUILD}/sanitize-{kind}/capi/libgcs_capi.so.1", "--env", options),
+        *(
+            "--preload",
+            f"{found.stdout.strip()} {BUILD}/sanitize-{kind}/capi/libgcs_capi.so.1",
+            "--env",
+            options,
+        ),
     ]
 
 
