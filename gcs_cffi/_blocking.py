@@ -90,7 +90,7 @@ class Channel(ClientHandle):
         try:
             queue = _take_queue()
             call_id = queue.next_id()
-            _native.client_connect(handle, call_id, queue)
+            _native.client_connect(handle, call_id, queue, settings.connect_timeout)
             _wait(queue, call_id)
         except BaseException:
             _native.client_close(handle)

@@ -131,7 +131,7 @@ class Channel(ClientHandle):
             call_id = reactor.queue.next_id()
             reactor.pending[call_id] = future = loop.create_future()
             try:
-                _native.client_connect(handle, call_id, reactor.queue)
+                _native.client_connect(handle, call_id, reactor.queue, settings.connect_timeout)
                 await future
             finally:
                 reactor.pending.pop(call_id, None)

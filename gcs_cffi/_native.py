@@ -3,8 +3,7 @@
 
 Invariants:
 - The only module that touches cffi. It imports no protobuf and starts no thread.
-- Nothing here blocks, but `Queue.drain()` with a timeout, and the hook at exit for queues with a
-  wake function.
+- Nothing here blocks, but `Queue.drain()` with a timeout, and the hook at exit.
 - What the library lends is copied before the function returns; what it hands over is freed here.
 - A `Queue` belongs to one thread at a time, but `close()`, which may be called from any, finalizers
   included.
@@ -71,15 +70,8 @@ CLUSTER_CHANGE: Final[dict[str, int]] = {
     "error": lib.GCS_CLUSTER_CHANGE_ERROR,
     "adopt": lib.GCS_CLUSTER_CHANGE_ADOPT,
 }
-_TEXTS: Final = (
-    "address",
-    "cluster_id",
-    "token",
-    "tls_ca_file",
-    "tls_cert_file",
-    "tls_key_file",
-    "tls_server_name",
-)
+_TLS_TEXTS = ("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_server_name")
+_TEXTS = ("address", "cluster_id", "token", *_TLS_TEXTS)
 LOG_OFF: Final[int] = lib.GCS_LOG_OFF
 _SIZES = ("max_send_message", "max_receive_message", "max_pending_calls", "max_pending_bytes")
 
@@ -157,6 +149,8 @@ def client_create(settings: ClientOptions) -> int:
     for name in ("connect_timeout", "timeout", "tcp_user_timeout"):
         if getattr(settings, name) != TIMEOUT_DEFAULT:
             setattr(options, name, getattr(settings, name))
+    if settings.connect_timeout == TIMEOUT_NONE:  # for all attempts together; one has its bound
+        options.connect_timeout = TIMEOUT_DEFAULT
     for name in _SIZES:
         if getattr(settings, name) is not None:
             setattr(options, name, getattr(settings, name))
@@ -171,17 +165,17 @@ def client_create(settings: ClientOptions) -> int:
     return int(client[0])
 
 
-def client_connect(client: int, call_id: int, queue: Queue) -> None:
+def client_connect(client: int, call_id: int, queue: Queue, timeout: int) -> None:
     """Starts connecting; a CONNECT event with `call_id` will come to the queue."""
     number = ffi.new("uint64_t *", call_id)
-    status = lib.gcs_client_connect(client, TIMEOUT_DEFAULT, number, lib.gcs_cffi_queue_push, queue.user)
+    status = lib.gcs_client_connect(client, timeout, number, lib.gcs_cffi_queue_push, queue.user)
     _check(status, "connect")
 
 
 def client_watch(client: int, call_id: int, queue: Queue) -> None:
     """Starts watching the state: STATE events with `call_id` come to the queue, until a cancel."""
     number = ffi.new("uint64_t *", call_id)
-    _check(lib.gcs_client_watch(client, number, lib.gcs_cffi_queue_push, queue.user), "watch the state")
+    _check(lib.gcs_client_watch(client, number, lib.gcs_cffi_queue_push, queue.user), "watch it")
 
 
 def client_close(client: int) -> None:
@@ -288,6 +282,9 @@ class Queue:
         self.user = _cast("void *", self.handle)
         if self._wake:
             _exit_queues.add(self.handle)
+            if wakes_ended:  # looked at behind the line above: one of us two sees the other
+                self.close()
+                raise from_status(_status.CLOSED, _status.FLAG_LOCAL, "the interpreter is ending")
         self._capacity = capacity
         self._events = _allocate("gcs_packed_event[]", capacity)
         self._records = memoryview(_bytes_at(self._events))
@@ -399,12 +396,15 @@ def process() -> object:
     return _process
 
 
-# The queues with a wake function. A wake-up must not reach an interpreter that is being taken down,
-# so that these queues end before that.
+# The queues with a wake function. A wake-up must not reach an interpreter that is being taken down:
+# they end before that, and none is made by exit handlers that come after ours.
 _exit_queues: set[int] = set()
+wakes_ended = False
 
 
 def _end_wakes() -> None:
+    global wakes_ended  # noqa: PLW0603 (once, for the process)
+    wakes_ended = True
     for handle in tuple(_exit_queues):
         lib.gcs_queue_destroy(handle, _EXIT_WAIT)
 

@@ -287,7 +287,7 @@ class Reactor:
             self.retire()
 
     def _watched_queue(self, loop: asyncio.AbstractEventLoop) -> _native.Queue | None:
-        if options.wake_mode() != "fd":
+        if options.wake_mode() != "fd" and not _native.wakes_ended:
             return None
         queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
         hook = _until_shutdown(weakref.ref(self))
@@ -321,10 +321,22 @@ class Reactor:
 
     def _break(self, status: int) -> None:
         """The queue does not work any more: without this the loop would be woken for ever."""
+        if self._left_behind():
+            return
         self._fail(list(self.pending), status, "completions cannot be taken from the library")
         self.retire()
 
+    def _left_behind(self) -> bool:
+        """Whether the interpreter ends while a daemon thread runs this loop, for a moment more.
+
+        Its calls never end then: errors would end the thread, which would print them.
+        """
+        ends = _native.wakes_ended and self._descriptor is None
+        return ends and threading.current_thread() is not threading.main_thread()
+
     def _fail(self, call_ids: Iterable[int], status: int, message: str) -> None:
+        if self._left_behind():
+            return
         for call_id in call_ids:
             future = self.pending.pop(call_id, None)
             if future is not None and not future.done():

@@ -167,6 +167,9 @@ def _text(name: str, text: str | None) -> str | None:
         raise TypeError(f"{name} is a str, not {type(text).__name__}")
     if "\0" in text:
         raise ValueError(f"{name} has a NUL character in it")
+    # Python's own error would show all of it, even as the context of another one.
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{name} has a surrogate in it, which is no character of its own")
     return text
 
 

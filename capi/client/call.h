@@ -71,7 +71,15 @@ class Call final : public Event, public transport::UnaryCall {
   const Method* known = nullptr;  // nullptr: a path that has no number
 
   // Where it stands; the turn's.
-  enum class Place : std::uint8_t { kNew, kWaiting, kHeldBack, kInFlight, kWatching, kEnded };
+  enum class Place : std::uint8_t {
+    kNew,
+    kWaiting,
+    kPassive,  // held back
+    kRefused,  // held back
+    kInFlight,
+    kWatching,
+    kEnded
+  };
   Place place = Place::kNew;
   std::uint8_t may_have_run = 0;  // sendings that ended without an answer and may have run
   std::uint8_t rejections = 0;    // answers that said that the cluster or the token is another one

@@ -91,7 +91,7 @@ class ClientStatus {
     const std::lock_guard lock(mutex_);
     cluster_id_ = id;
   }
-  // Why the last connection was lost, or could not be made.
+  // Why the last connection that was ready was lost.
   std::string last_disconnect() const {
     const std::lock_guard lock(mutex_);
     return last_disconnect_;
@@ -99,6 +99,15 @@ class ClientStatus {
   void set_last_disconnect(std::string_view why) noexcept {
     const std::lock_guard lock(mutex_);
     assign(last_disconnect_, why);
+  }
+  // Why the last attempt to connect failed.
+  std::string last_connect_error() const {
+    const std::lock_guard lock(mutex_);
+    return last_connect_error_;
+  }
+  void set_last_connect_error(std::string_view why) noexcept {
+    const std::lock_guard lock(mutex_);
+    assign(last_connect_error_, why);
   }
 
   // 0: all methods without a number.
@@ -137,6 +146,7 @@ class ClientStatus {
   mutable std::mutex mutex_;
   std::string cluster_id_;
   std::string last_disconnect_;
+  std::string last_connect_error_;
 };
 
 }  // namespace gcs

@@ -3,6 +3,7 @@
 // The calls: how they are accepted, wait, start, expire and end.
 #include "client/core.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <new>
 #include <utility>
@@ -51,10 +52,11 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
       address_text_(address.text()),
       credentials_(std::move(credentials)),
       status_(status),
+      // Seeds only have to differ from client to client.
+      passive_(~static_cast<std::uint64_t>(loop.now())),
+      refused_(static_cast<std::uint64_t>(loop.now())),
       terminal_(std::make_unique<Event>(EventKind::kClientClosed)),
-      // Only has to differ from client to client.
       back_off_(static_cast<std::uint64_t>(loop.now()) ^ reinterpret_cast<std::uintptr_t>(this)),
-      passive_back_off_(~static_cast<std::uint64_t>(loop.now())),
       cluster_id_(options.cluster_id),
       deadline_timer_(loop.make_timer(expiry_)),
       reconnect_timer_(loop.make_timer(reconnect_)) {
@@ -154,8 +156,9 @@ void Core::wait(Call& call) noexcept {
     return;
   }
   if (!current_) want_connection();
-  // A failed server is left alone for a while; who does not want to wait is not made to.
-  if (!current_ && !waits_for_ready(call)) {
+  // Who does not want to wait is not made to, but for the very first attempt.
+  const bool first = current_ && !ever_ready_ && last_failure_.empty();
+  if (!has_connection() && !first && !waits_for_ready(call)) {
     fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text());
     return;
   }
@@ -168,12 +171,18 @@ bool Core::waits_for_ready(const Call& call) const noexcept {
          (call.wait_for_ready < 0 ? options_.wait_for_ready : call.wait_for_ready != 0);
 }
 
+// One that can be used, or as soon as the server has said which cluster it is.
+bool Core::has_connection() const noexcept {
+  return current_ && current_->phase() != Link::Phase::kConnecting;
+}
+
 // Starts what waits, as far as the connection has room.
 void Core::pump() noexcept {
-  if (now_ < paused_until_) return;
   while (!waiting_.empty() && current_ && current_->phase() == Link::Phase::kReady) {
     Call& call = *waiting_.front();
-    if (call.kind == EventKind::kConnect) {
+    if (call.deadline <= now_) {
+      expire_one(call);  // before the timer has fired
+    } else if (call.kind == EventKind::kConnect) {
       end(call);
     } else if (current_->can_start()) {
       waiting_.erase(call);
@@ -218,7 +227,10 @@ void Core::expire() {
     expire_one(*call);
     if (silent) suspect_link();
   }
-  if (held_until_ <= now_) release_held_back();
+  for (HeldBack* held : {&passive_, &refused_}) {
+    if (held->until <= now_) release(*held);
+  }
+  log_.write_due(now_);
   drop_spent_links();
   if (current_ && current_->identity_deadline <= now_) {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable,
@@ -230,10 +242,10 @@ void Core::expire() {
 }
 
 // Before those that wait already: they came earlier.
-void Core::release_held_back() noexcept {
+void Core::release(HeldBack& held) noexcept {
   Call* const before = waiting_.front();
-  while (Call* call = held_back_.front()) {
-    held_back_.erase(*call);
+  while (Call* call = held.calls.front()) {
+    held.calls.erase(*call);
     call->place = Call::Place::kWaiting;
     waiting_.insert_before(*call, before);
   }
@@ -245,21 +257,32 @@ void Core::expire_one(Call& call) noexcept {
   if (call.kind == EventKind::kConnect) {
     fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(within));
   } else if (call.place == Call::Place::kInFlight) {
-    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagMaybeExecuted,
+    fail(call, Status::kDeadline,
+         kFlagLocal | kFlagTimeout | kFlagRetryable | kFlagMaybeExecuted,
          join({"no reply", within}));
-  } else if (call.place == Call::Place::kHeldBack) {
+  } else if (call.place == Call::Place::kPassive || call.place == Call::Place::kRefused) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
-         join({"the GCS was passive (read-only), and did not take the call", within}));
+         join({call.place == Call::Place::kPassive
+                   ? "the GCS was passive (read-only), and did not take the call"
+                   : "the server refused the call's stream again and again",
+               within}));
   } else if (call.timeout == 0) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout,
          "a timeout of 0 has expired at once; nothing was sent");
   } else {
     const bool ready = current_ && current_->phase() == Link::Phase::kReady;
-    const std::string missing = ready ? std::string() : no_connection_text();
+    std::string missing;
+    if (!ready) {
+      missing = no_connection_text();
+    } else if (waiting_.front() != &call) {
+      missing = join({"other calls were before it"});
+    } else {
+      missing = join({"the time was over before its turn came"});
+    }
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
          join({call.may_have_run > 0 ? "the call was lost, and not sent again"
                                      : "the call was not sent",
-               within, ": ", ready ? std::string_view("other calls were before it") : missing}));
+               within, ": ", missing}));
   }
 }
 
@@ -281,7 +304,8 @@ void Core::fail(Call& call, Status status, std::uint32_t flags, std::string_view
 
 void Core::end(Call& call) noexcept {
   if (call.place == Call::Place::kWaiting) waiting_.erase(call);
-  if (call.place == Call::Place::kHeldBack) held_back_.erase(call);
+  if (call.place == Call::Place::kPassive) passive_.calls.erase(call);
+  if (call.place == Call::Place::kRefused) refused_.calls.erase(call);
   if (call.place == Call::Place::kWatching) watching_.erase(call);
   call.place = Call::Place::kEnded;
   call.link = nullptr;
@@ -296,13 +320,17 @@ void Core::fail_waiting(Status status, std::uint32_t flags, std::string_view mes
                         bool only_impatient) noexcept {
   for (Call* call = waiting_.front(); call != nullptr;) {
     Call* next = call->waiting_next;
-    if (!only_impatient || !waits_for_ready(*call)) fail(*call, status, flags, message);
+    // Of a call that was on its way it is said that it was lost.
+    const bool lost = status == Status::kUnavailable && call->may_have_run > 0;
+    if (!only_impatient || !waits_for_ready(*call))
+      fail(*call, lost ? Status::kConnectionLost : status, flags, message);
     call = next;
   }
 }
 
 void Core::close() noexcept {
   closed_ = true;
+  log_.write_held(now_);
   if (current_) count_bytes(*current_);
   for (const auto& link : draining_) count_bytes(*link);
   // Frees the streams of the calls in flight; nothing is heard of them any more.
@@ -322,14 +350,17 @@ void Core::end_pass() noexcept {
   for (const auto& link : draining_) link->flush();
   if (current_) count_bytes(*current_);
   for (const auto& link : draining_) count_bytes(*link);
-  status_.waiting.set(waiting_.size() + held_back_.size());
-  status_.in_flight.set(table_.size() - waiting_.size() - held_back_.size() - watching_.size());
+  const std::size_t waiting = waiting_.size() + passive_.calls.size() + refused_.calls.size();
+  status_.waiting.set(waiting);
+  status_.in_flight.set(table_.size() - waiting - watching_.size());
   if (!closed_) {
     transport::TimePoint next =
         deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
     if (current_ && current_->identity_deadline < next) next = current_->identity_deadline;
-    if (now_ < paused_until_ && paused_until_ < next) next = paused_until_;
-    if (!held_back_.empty() && held_until_ < next) next = held_until_;
+    for (const HeldBack* held : {&passive_, &refused_}) {
+      if (!held->calls.empty()) next = std::min(next, held->until);
+    }
+    next = std::min(next, log_.due());
     for (const auto& link : draining_) {
       if (link->is_spent()) next = now_;
     }

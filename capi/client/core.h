@@ -5,11 +5,13 @@
 //
 // Invariants:
 // - A call is in the table from acceptance until it ends, and in exactly one place: the waiting
-//   list, the list of those that a passive GCS has refused, in flight on a link; or it is no call
-//   but a watch (kind kState), which gets every change of state until it is cancelled.
+//   list, a list of those that are held back since the server has refused them, in flight on a
+//   link; or it is no call but a watch (kind kState), which gets every change of state until it is
+//   cancelled.
 // - A call that ends leaves the table, the heap and its place at once, and is delivered at the end
 //   of the pass, when nothing of this object is on the stack but end_pass().
-// - The deadline of a call is set once and never restarts, however often the call is sent.
+// - The deadline of a call is set once and never restarts, however often the call is sent. Nothing
+//   is sent when it is over.
 // - A call is sent again if it never ran. What may have run is sent again only if running twice
 //   does no harm (a read-only method, or Retry::kAlways), and at most twice: what kills a server
 //   must not kill it for ever.
@@ -29,6 +31,7 @@
 #include "client/call_table.h"
 #include "client/client_options.h"
 #include "client/client_status.h"
+#include "client/connection_log.h"
 #include "client/credentials.h"
 #include "client/deadline_heap.h"
 #include "client/link.h"
@@ -57,6 +60,15 @@ class Core final : private Link::Owner {
   void end_pass() noexcept;
 
  private:
+  // Calls that the server refused before it looked at them: they wait apart, so that others go on,
+  // and are sent again together.
+  struct HeldBack {
+    explicit HeldBack(std::uint64_t seed) : back_off(seed) {}
+    WaitingList calls;
+    BackOff back_off;
+    transport::TimePoint until = 0;
+  };
+
   // Runs a member function as a pass of its own when a timer expires.
   template <void (Core::*kFunction)()>
   class Expiry final : public transport::Task {
@@ -82,13 +94,14 @@ class Core final : private Link::Owner {
   void start(Call& call) noexcept;
   void expire();
   void expire_one(Call& call) noexcept;
-  void release_held_back() noexcept;
+  void release(HeldBack& held) noexcept;
   // Takes the call out of everything; its status, flags and text are set already.
   void end(Call& call) noexcept;
   void fail(Call& call, Status status, std::uint32_t flags, std::string_view message) noexcept;
   void fail_waiting(Status status, std::uint32_t flags, std::string_view message,
                     bool only_impatient) noexcept;
   bool waits_for_ready(const Call& call) const noexcept;
+  bool has_connection() const noexcept;
   void tell_state(const Event& listener, std::string_view why) noexcept;
 
   // Replies (core_replies.cc).
@@ -98,7 +111,8 @@ class Core final : private Link::Owner {
   void settle_refusal(Link& link, Call& call, Call* before) noexcept;
   void settle_lost(Call& call, Call* before) noexcept;
   void take_back(Call& call) noexcept;
-  bool hold_back(Call& call) noexcept;
+  void hold_back(Call& call, HeldBack& held, Call::Place place) noexcept;
+  bool hold_back_passive(Call& call) noexcept;
   bool may_send_again(const Call& call) const noexcept;
   bool has_newer_token(const Call& call) noexcept;
   bool reload_token() noexcept;
@@ -120,12 +134,11 @@ class Core final : private Link::Owner {
   void ask_identity(Link& link) noexcept;
   void identify(Link& link, const Call& answer) noexcept;
   void identified_as(Link& link, const std::string& cluster_id) noexcept;
-  void become_ready(Link& link) noexcept;
+  void become_ready(Link& link, std::string_view change) noexcept;
   void set_state(State state, std::string_view why) noexcept;
-  void note_disconnect(std::string_view what, std::string_view why, bool was_ready,
-                       bool serious) noexcept;
+  void note_disconnect(std::string_view what, std::string_view why) noexcept;
+  void note_failed_attempt(std::string_view why) noexcept;
   void count_bytes(Link& link) noexcept;
-  void log_connection(bool serious, std::string_view text) noexcept;
   std::vector<transport::Header> metadata(bool with_cluster_id) const;
   std::string no_connection_text(std::string_view within = {}) const noexcept;
 
@@ -143,7 +156,8 @@ class Core final : private Link::Owner {
   CallTable table_;
   DeadlineHeap deadlines_;
   WaitingList waiting_;
-  WaitingList held_back_;  // until held_until_
+  HeldBack passive_;  // the GCS is passive
+  HeldBack refused_;  // REFUSED_STREAM, more than once
   WaitingList watching_;
   EventList ended_;
   std::unique_ptr<Event> terminal_;  // also: where state events go
@@ -151,19 +165,18 @@ class Core final : private Link::Owner {
   std::unique_ptr<Link> current_;
   std::vector<std::unique_ptr<Link>> draining_;
   BackOff back_off_;
-  BackOff passive_back_off_;
-  transport::TimePoint held_until_ = 0;
   bool reconnect_pending_ = false;
   bool ever_ready_ = false;
   bool closed_ = false;
-  transport::TimePoint paused_until_ = 0;
-  bool pause_counted_ = false;        // a burst of refused streams is one failure
-  std::string cluster_id_;            // known: given, or learned
+  bool doubts_identity_ = false;          // a call was refused for its cluster
+  transport::TimePoint lost_at_ = 0;      // 0: not since it was ready
+  std::uint64_t attempts_ = 0;            // to connect, since then
+  std::string cluster_id_;                // known: given, or learned
   bool cluster_has_changed_ = false;  // every call fails with the text
   std::string cluster_changed_;
-  std::string last_failure_;
-  transport::TimePoint logged_at_ = 0;  // the last record about the connection
-  std::uint32_t unlogged_ = 0;          // those that would have been too many
+  std::string last_failure_;   // since it was ready
+  std::string state_reason_;   // what watches were told last
+  ConnectionLog log_;
 
   Expiry<&Core::expire> expiry_{*this};
   Expiry<&Core::connect> reconnect_{*this};

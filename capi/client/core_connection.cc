@@ -28,7 +28,8 @@ std::string_view reason_of(const std::exception& error) noexcept {
 // Sees to it that a connection is being made, now or after the back-off.
 void Core::want_connection() noexcept {
   if (current_ || reconnect_pending_ || closed_ || cluster_has_changed_) return;
-  if (!ever_ready_) set_state(State::kConnecting, join({"connecting to ", address_text_}));
+  if (status_.state() == State::kIdle)
+    set_state(State::kConnecting, join({"connecting to ", address_text_}));
   reconnect_pending_ = true;
   const std::int64_t delay = back_off_.next();
   if (delay == 0) {
@@ -41,11 +42,12 @@ void Core::want_connection() noexcept {
 void Core::connect() {
   reconnect_pending_ = false;
   if (current_ || closed_) return;
+  ++attempts_;
   try {
     Link::Owner& owner = *this;
     current_ = std::make_unique<Link>(owner, connector_, address_, connection_options_);
   } catch (const std::exception& error) {
-    assign(last_failure_, reason_of(error));
+    note_failed_attempt(reason_of(error));
     fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
     want_connection();
   }
@@ -60,7 +62,7 @@ void Core::link_connected(Link& link) noexcept {
 // Without the id that we know: the server would refuse the question.
 void Core::ask_identity(Link& link) noexcept {
   try {
-    link.ask_identity(metadata(false));
+    link.ask_identity(metadata(false), token_version_);
     link.identity_deadline = now_ + connection_options_.connect_timeout;
     if (ever_ready_ && status_.state() == State::kReady)
       set_state(State::kLost, "asking for the cluster's id");
@@ -78,7 +80,8 @@ void Core::link_identified(Link& link, Call& answer) noexcept {
   if (result.origin == Origin::kServer && result.code == StatusCode::kOk) {
     identify(link, answer);
   } else if (result.code == StatusCode::kUnauthenticated) {
-    if (reload_token()) {
+    // Some call may have found the new one meanwhile.
+    if (answer.token_version != token_version_ || reload_token()) {
       ask_identity(link);
     } else {
       give_up_link(Status{static_cast<std::int32_t>(StatusCode::kUnauthenticated)}, kFlagAuth,
@@ -112,17 +115,24 @@ void Core::identify(Link& link, const Call& answer) noexcept {
 }
 
 void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
+  std::string change;
+  if (!cluster_id_.empty() && cluster_id.empty()) {
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable,
+                 "the answer to GetClusterId holds no id", false);
+    return;
+  }
   if (!cluster_id_.empty() && cluster_id != cluster_id_) {
-    const std::string change =
-        join({"the GCS at ", address_text_, " is that of cluster ", cluster_id,
-              ever_ready_ ? " now; this client was connected to cluster "
-                          : "; this client was made for cluster ",
-              cluster_id_});
+    change = join({"the GCS at ", address_text_, " is that of cluster ", cluster_id,
+                   ever_ready_ ? " now; this client was connected to cluster "
+                               : "; this client was made for cluster ",
+                   cluster_id_});
     log::write(log::Level::kWarning, join({change}));
-    if (options_.on_cluster_change == OnClusterChange::kError) {
+    // The id that the client was made for holds whatever may change later.
+    if (options_.on_cluster_change == OnClusterChange::kError || !ever_ready_) {
       cluster_has_changed_ = true;
-      cluster_changed_ =
-          join({change, ". Make a new client, or let on_cluster_change be \"adopt\""});
+      cluster_changed_ = join({change, ever_ready_ ? ". Make a new client, or let "
+                                                     "on_cluster_change be \"adopt\""
+                                                   : ""});
       count_bytes(link);
       const std::unique_ptr<Link> gone = std::move(current_);
       table_.for_each([&](Call& call) {
@@ -130,8 +140,10 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
         gone->cancel(call);
         fail(call, Status::kClusterChanged, kFlagLocal | kFlagMaybeExecuted, cluster_changed_);
       });
+      note_failed_attempt(cluster_changed_);
       set_state(State::kLost, cluster_changed_);
-      release_held_back();
+      release(passive_);
+      release(refused_);
       fail_waiting(Status::kClusterChanged, kFlagLocal, cluster_changed_, false);
       return;
     }
@@ -143,21 +155,28 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, "out of memory", false);
     return;
   }
-  become_ready(link);
+  become_ready(link, change);
 }
 
-void Core::become_ready(Link& link) noexcept {
+void Core::become_ready(Link& link, std::string_view change) noexcept {
+  const bool is_new = link.phase() == Link::Phase::kIdentifying && !link.was_ready();
   try {
     link.become_ready(metadata(true));
   } catch (const std::exception& error) {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, reason_of(error), false);
     return;
   }
-  if (ever_ready_) log_connection(false, join({"connected again to ", address_text_}));
+  if (lost_at_ != 0) {
+    log_.write(now_, log::Level::kWarning,
+               join({"connected again to ", address_text_, " after ", seconds_text(now_ - lost_at_),
+                     " and ", Digits(attempts_), attempts_ == 1 ? " attempt" : " attempts"}));
+  }
   ever_ready_ = true;
+  lost_at_ = 0;
+  attempts_ = 0;
   last_failure_.clear();
-  status_.connects.add();
-  set_state(State::kReady, join({"connected to ", address_text_}));
+  if (is_new) status_.connects.add();
+  set_state(State::kReady, change.empty() ? join({"connected to ", address_text_}) : change);
   for (Call* call = waiting_.front(); call != nullptr;) {
     Call* next = call->waiting_next;
     if (call->kind == EventKind::kConnect) end(*call);
@@ -175,7 +194,7 @@ void Core::link_has_capacity(Link& link) noexcept {
 void Core::link_draining(Link& link, const std::string& reason) noexcept {
   if (&link != current_.get()) return;
   begin_pass();
-  note_disconnect(join({"the GCS at ", address_text_, " asks to reconnect"}), reason, true, false);
+  note_disconnect(join({"the GCS at ", address_text_, " asks to reconnect"}), reason);
   set_state(State::kLost, reason);
   let_finish(reason);
   end_pass();
@@ -187,13 +206,14 @@ void Core::suspect_link() noexcept {
   const std::string reason =
       join({"nothing came from ", address_text_, " for ", seconds_text(current_->silence(now_)),
             " while calls were waiting"});
-  note_disconnect("the connection is not trusted any more", reason, true, true);
+  note_disconnect("the connection is not trusted any more", reason);
   set_state(State::kLost, reason);
   current_->retire();
   let_finish(reason);
 }
 
 void Core::let_finish(std::string_view reason) noexcept {
+  current_->drop_question();
   try {
     draining_.push_back(std::move(current_));
   } catch (const std::bad_alloc&) {
@@ -222,8 +242,9 @@ void Core::link_ended(Link& link, const ConnectionError& error) noexcept {
     end_pass();
     return;
   }
-  give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, error.message,
-               error.is_misconfiguration());
+  const bool hopeless = error.is_misconfiguration();
+  give_up_link(Status::kUnavailable, kFlagLocal | (hopeless ? 0 : kFlagRetryable), error.message,
+               hopeless);
   end_pass();
 }
 
@@ -235,39 +256,53 @@ void Core::give_up_link(Status status, std::uint32_t flags, std::string_view mes
   const std::unique_ptr<Link> gone = std::move(current_);
   if (!gone) return;
   count_bytes(*gone);
-  const bool was_ready = gone->phase() == Link::Phase::kReady;
-  note_disconnect(
-      join({was_ready ? "lost the connection to " : "cannot connect to ", address_text_}), message,
-      was_ready, was_ready);
+  if (gone->was_ready()) {
+    note_disconnect(join({"lost the connection to ", address_text_}), message);
+  } else {
+    note_failed_attempt(message);
+  }
   // Calls on it that it has not ended itself.
+  Call* const before = waiting_.front();
   table_.for_each([&](Call& call) {
-    if (call.link == gone.get()) {
-      gone->cancel(call);
-      fail(call, Status::kConnectionLost, kFlagLocal | kFlagRetryable | kFlagMaybeExecuted,
-           message);
-    }
+    if (call.link != gone.get()) return;
+    gone->cancel(call);
+    call.result.origin = Origin::kConnectionLost;
+    call.result.fate = transport::Fate::kMayHaveRun;
+    assign(call.result.message, message);
+    settle_lost(call, before);
   });
   fail_waiting(status, flags, no_connection_text(), !tell_everyone);
-  if (ever_ready_) set_state(State::kLost, message);
-  if (ever_ready_ || !waiting_.empty()) {
-    want_connection();
+  if (ever_ready_) {
+    set_state(State::kLost, message);
   } else {
-    set_state(State::kIdle, message);
+    set_state(waiting_.empty() ? State::kIdle : State::kConnecting, message);
   }
+  if (ever_ready_ || !waiting_.empty()) want_connection();
 }
 
-// Counts the end of a connection that was ready, keeps the reason of any, and has it logged.
-void Core::note_disconnect(std::string_view what, std::string_view why, bool was_ready,
-                           bool serious) noexcept {
-  if (was_ready) status_.disconnects.add();
+// The end of a connection that was ready.
+void Core::note_disconnect(std::string_view what, std::string_view why) noexcept {
+  if (lost_at_ == 0) lost_at_ = now_;
+  status_.disconnects.add();
   status_.set_last_disconnect(why);
   assign(last_failure_, why);
-  log_connection(serious, join({what, ": ", why}));
+  log_.write(now_, log::Level::kWarning, join({what, ": ", why}));
 }
 
+// Serious once for each reason.
+void Core::note_failed_attempt(std::string_view why) noexcept {
+  const bool news = why != last_failure_;
+  assign(last_failure_, why);
+  status_.set_last_connect_error(why);
+  log_.write(now_, news ? log::Level::kWarning : log::Level::kInfo,
+             join({"cannot connect to ", address_text_, ": ", why}));
+}
+
+// Watches hear of every change, and of every new reason for what has not changed.
 void Core::set_state(State state, std::string_view why) noexcept {
-  if (status_.state() == state) return;
+  if (status_.state() == state && why == state_reason_) return;
   status_.set_state(state);
+  assign(state_reason_, why);
   if (log::enabled(log::Level::kDebug)) {
     log::write(log::Level::kDebug,
                join({"the client of ", address_text_, " is ", state_name(state), ": ", why}));
@@ -275,25 +310,6 @@ void Core::set_state(State state, std::string_view why) noexcept {
   if (terminal_) tell_state(*terminal_, why);
   for (const Call* call = watching_.front(); call != nullptr; call = call->waiting_next)
     tell_state(*call, why);
-}
-
-// At most one record a second: a server that accepts and drops must not fill a disk.
-void Core::log_connection(bool serious, std::string_view text) noexcept {
-  constexpr std::int64_t kInterval = 1'000'000'000;
-  const log::Level level = serious ? log::Level::kWarning : log::Level::kInfo;
-  if (!log::enabled(level)) return;
-  if (logged_at_ != 0 && now_ - logged_at_ < kInterval) {
-    ++unlogged_;
-    return;
-  }
-  logged_at_ = now_;
-  const std::uint32_t unlogged = std::exchange(unlogged_, 0);
-  if (unlogged == 0) {
-    log::write(level, join({text}));
-  } else {
-    log::write(level, join({text, " (", Digits(unlogged),
-                            " more records about this connection were left out)"}));
-  }
 }
 
 void Core::count_bytes(Link& link) noexcept {

@@ -49,11 +49,15 @@ void Core::link_calls_ended(Link& link, transport::UnaryCall* first) noexcept {
   begin_pass();
   // Calls that are sent again go before those that wait, in their old order.
   Call* const before = waiting_.front();
-  pause_counted_ = false;
   while (first != nullptr) {
     Call& call = static_cast<Call&>(*first);
     first = std::exchange(call.next, nullptr);
     settle(link, call, before);
+  }
+  // Not sooner: it may give the link up, and with it what had not been settled.
+  if (std::exchange(doubts_identity_, false) && &link == current_.get() &&
+      link.phase() == Link::Phase::kReady) {
+    ask_identity(link);
   }
   // A draining connection may give calls back when there is no other.
   if (!waiting_.empty()) want_connection();
@@ -66,6 +70,7 @@ void Core::settle(Link& link, Call& call, Call* before) noexcept {
   switch (result.origin) {
     case Origin::kServer:
       back_off_.reset();
+      if (call.refused) refused_.back_off.reset();
       if (result.code == StatusCode::kOk) {
         succeed(call);
       } else {
@@ -106,10 +111,10 @@ void Core::succeed(Call& call) noexcept {
     }
   }
   if (call.status == ray_status(kRayGcsPassive)) {
-    if (hold_back(call)) return;
+    if (hold_back_passive(call)) return;
     call.flags = kFlagRetryable;
   } else if (call.known == nullptr || !call.known->read_only) {
-    passive_back_off_.reset();
+    passive_.back_off.reset();
   }
   if (call.status != Status::kOk)
     call.set_text(join({static_cast<const Event&>(call).message()}), address_text_);
@@ -122,7 +127,7 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
     // Refused before it was looked at.
     ++call.rejections;
     send_again(call, before);
-    if (&link == current_.get() && link.phase() == Link::Phase::kReady) ask_identity(link);
+    if (&link == current_.get()) doubts_identity_ = true;
     return;
   }
   std::uint32_t flags = 0;
@@ -140,7 +145,7 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       break;
     case StatusCode::kAborted:
       // Where the reply has no status of Ray's.
-      if (result.message == "GcsPassive" && hold_back(call)) return;
+      if (result.message == "GcsPassive" && hold_back_passive(call)) return;
       flags = result.message == "GcsPassive" ? kFlagRetryable : maybe_executed(result);
       break;
     case StatusCode::kCancelled:  // Not by us: a server that is asked to end does this.
@@ -153,7 +158,7 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       flags = kFlagRetryable | maybe_executed(result);
       break;
     case StatusCode::kDeadlineExceeded:
-      flags = kFlagTimeout | maybe_executed(result);
+      flags = kFlagTimeout | kFlagRetryable | maybe_executed(result);
       break;
     case StatusCode::kUnimplemented:
       if (message.empty()) assign(message, "the server has no such method");
@@ -194,13 +199,16 @@ void Core::settle_lost(Call& call, Call* before) noexcept {
   const CallResult& result = call.result;
   const bool never_ran = result.fate == Fate::kNeverRan;
   if (never_ran) {
-    // At once the first time; a server that keeps refusing streams is left alone for a while.
-    if (result.origin == Origin::kPeer && std::exchange(call.refused, true) && !pause_counted_ &&
-        paused_until_ <= now_) {
-      pause_counted_ = true;
-      paused_until_ = now_ + back_off_.next();
+    // At once the first time; then the call waits for a while, and holds up no other.
+    const bool again = result.origin == Origin::kPeer && std::exchange(call.refused, true);
+    if (!again || cluster_has_changed_) {
+      send_again(call, before);
+    } else if (waits_for_ready(call)) {
+      hold_back(call, refused_, Call::Place::kRefused);
+    } else {
+      fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable,
+           join({"the server refused the call's stream twice: ", result.message}));
     }
-    send_again(call, before);
     return;
   }
   const bool unavailable =
@@ -229,15 +237,20 @@ void Core::take_back(Call& call) noexcept {
 
 // A passive GCS answers some questions and refuses everything else: such a call never ran, and
 // waits apart, so that others go on. False if it is not to wait.
-bool Core::hold_back(Call& call) noexcept {
+bool Core::hold_back_passive(Call& call) noexcept {
   if (!waits_for_ready(call) || cluster_has_changed_) return false;
+  hold_back(call, passive_, Call::Place::kPassive);
+  return true;
+}
+
+void Core::hold_back(Call& call, HeldBack& held, Call::Place place) noexcept {
   take_back(call);
   call.set_body({});
   call.forget_outcome();
-  if (held_until_ <= now_) held_until_ = now_ + passive_back_off_.next();
-  call.place = Call::Place::kHeldBack;
-  held_back_.push_back(call);
-  return true;
+  // Those that come later go with those that wait already.
+  if (held.calls.empty()) held.until = now_ + held.back_off.next();
+  call.place = place;
+  held.calls.push_back(call);
 }
 
 bool Core::may_send_again(const Call& call) const noexcept {
@@ -252,9 +265,9 @@ void Core::send_again(Call& call, Call* before) noexcept {
     fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
     return;
   }
-  const bool connected = current_ && current_->phase() != Link::Phase::kConnecting;
-  if (!connected && !waits_for_ready(call)) {
-    fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, reason);
+  if (!has_connection() && !waits_for_ready(call)) {
+    const Status status = call.may_have_run > 0 ? Status::kConnectionLost : Status::kUnavailable;
+    fail(call, status, kFlagLocal | kFlagRetryable, reason);
     return;
   }
   call.place = Call::Place::kWaiting;

@@ -9,18 +9,27 @@ Link::Link(Owner& owner, transport::Connector& connector, const transport::Addre
            const transport::ConnectionOptions& options)
     : owner_(owner), connection_(connector.connect(address, options, *this)) {}
 
-void Link::ask_identity(std::vector<transport::Header> metadata) {
+void Link::ask_identity(std::vector<transport::Header> metadata, std::uint32_t token_version) {
   question_ = Call::make(EventKind::kCall, *find_method(method::kGetClusterId));
   question_->internal = true;
+  question_->token_version = token_version;
   question_->copy_request({});
   connection_->set_metadata(std::move(metadata));
   phase_ = Phase::kIdentifying;
   if (connection_->can_start()) start(*question_);
 }
 
+void Link::drop_question() noexcept {
+  identity_deadline = transport::kNever;
+  if (!question_) return;
+  if (question_->link == this) cancel(*question_);
+  question_.reset();
+}
+
 void Link::become_ready(std::vector<transport::Header> metadata) {
   connection_->set_metadata(std::move(metadata));
   phase_ = Phase::kReady;
+  was_ready_ = true;
 }
 
 void Link::on_ready() noexcept {

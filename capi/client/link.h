@@ -48,7 +48,9 @@ class Link final : public transport::Connection::Observer {
   ~Link() = default;
 
   // Sends GetClusterId with these headers. No call may be started until it has been answered.
-  void ask_identity(std::vector<transport::Header> metadata);
+  void ask_identity(std::vector<transport::Header> metadata, std::uint32_t token_version);
+  // An answer to it would be of no use any more.
+  void drop_question() noexcept;
   // Calls may be started, with these headers.
   void become_ready(std::vector<transport::Header> metadata);
 
@@ -85,6 +87,7 @@ class Link final : public transport::Connection::Observer {
     connection_->flush();
   }
   Phase phase() const noexcept { return phase_; }
+  bool was_ready() const noexcept { return was_ready_; }
   const transport::Connection& connection() const noexcept { return *connection_; }
   // When the connection was begun and identified too slowly, this is the moment to give it up.
   transport::TimePoint identity_deadline = transport::kNever;
@@ -103,6 +106,7 @@ class Link final : public transport::Connection::Observer {
   Phase phase_ = Phase::kConnecting;
   bool dirty_ = false;
   bool retired_ = false;
+  bool was_ready_ = false;
   std::size_t calls_ = 0;                   // in flight, the question included
   transport::TimePoint waiting_since_ = 0;  // counts if nothing was received since
   std::unique_ptr<Call> question_;

@@ -114,6 +114,7 @@ std::string stats_json(const GcsClient& client) {
   json.number("connects", stats.connects);
   json.number("disconnects", status.disconnects.get());
   json.text("last_disconnect", status.last_disconnect());
+  json.text("last_connect_error", status.last_connect_error());
   json.number("bytes_sent", stats.bytes_sent);
   json.number("bytes_received", stats.bytes_received);
   json.name("methods");

@@ -343,7 +343,7 @@ static void what_a_client_says_of_itself(void) {
   CHECK(strcmp(json,
                "{\"state\":\"idle\",\"started\":0,\"completed\":0,\"failed\":0,\"pending\":0,"
                "\"waiting\":0,\"in_flight\":0,\"not_taken\":0,\"pending_bytes\":0,\"refused\":0,"
-               "\"sent_again\":0,\"connects\":0,\"disconnects\":0,\"last_disconnect\":\"\",\"bytes_"
+               "\"sent_again\":0,\"connects\":0,\"disconnects\":0,\"last_disconnect\":\"\",\"last_connect_error\":\"\",\"bytes_"
                "sent\":0,"
                "\"bytes_received\":0,\"methods\":{},\"latencies\":[]}") == 0);
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);

@@ -369,6 +369,47 @@ TEST_F(ClientConnection, ARefusedQuestionBeforeGoAwayLeadsToAnotherConnection) {
   EXPECT_EQ(ended(id).status, Status::kOk);
 }
 
+// The peer of the old connection may never answer, and never close.
+TEST_F(ClientConnection, AConnectionThatGoesAwayBeforeItWasIdentifiedIsDropped) {
+  make_client();
+  get("key", kTimeoutNone);
+  loop().run();
+  for (int round = 0; round < 5; ++round) {
+    VirtualPeer& at = peer();
+    at.send_settings();
+    loop().run();
+    ASSERT_EQ(at.streams().size(), 1u) << "the question";
+    at.go_away("maintenance");
+    loop().run();
+    EXPECT_FALSE(at.is_held()) << "round " << round;
+    loop().advance(3 * kSecond);
+  }
+}
+
+TEST_F(ClientConnection, WhoDoesNotWaitFailsAtOnceWhileALostConnectionIsMadeAgain) {
+  make_ready();
+  peer().lose();
+  loop().advance(kSecond);
+  ASSERT_EQ(attempts(), 2u) << "the second attempt is under way";
+  const std::uint64_t id = impatient_get("key");
+  loop().run();
+  EXPECT_EQ(ended(id).status, Status::kUnavailable);
+  EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagRetryable);
+  accept();
+  const std::uint64_t later = impatient_get("key");
+  loop().run();
+  EXPECT_FALSE(has_ended(later));
+}
+
+TEST_F(ClientConnection, WhoDoesNotWaitWaitsForTheVeryFirstAttempt) {
+  make_client();
+  const std::uint64_t first = impatient_get("first");
+  loop().run();
+  EXPECT_FALSE(has_ended(first));
+  accept();
+  EXPECT_EQ(keys_in_flight(peer()), std::vector<std::string>{"first"});
+}
+
 TEST_F(ClientConnection, ManyGoAwaysLeaveNothingBehind) {
   make_ready();
   answer_from_now_on();

@@ -37,9 +37,27 @@ TEST_F(ClientDeadlines, ACallInFlightExpiresAtItsDeadlineAndNotBefore) {
   EXPECT_FALSE(has_ended(id));
   loop().advance(1);
   EXPECT_EQ(ended(id).status, Status::kDeadline);
-  EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagTimeout | kFlagMaybeExecuted);
+  EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagTimeout | kFlagRetryable | kFlagMaybeExecuted);
   EXPECT_NE(ended(id).message().find("3 s"), std::string_view::npos) << ended(id).message();
   EXPECT_TRUE(stream.cancelled);
+}
+
+// The thread was busy with something else, and what makes room is looked at before the timers.
+TEST_F(ClientDeadlines, NothingIsSentWhoseTimeIsOver) {
+  make_client();
+  connect();
+  loop().run();
+  accept(kClusterA, 1);
+  const std::uint64_t first = get("first");
+  const std::uint64_t late = put("late", kSecond);
+  loop().run();
+  loop().stall(2 * kSecond);
+  peer().reply(stream_of(peer(), "first"), value_reply("v"));
+  EXPECT_EQ(ended(first).status, Status::kOk);
+  loop().run();
+  EXPECT_EQ(ended(late).status, Status::kDeadline);
+  EXPECT_EQ(ended(late).flags, kFlagLocal | kFlagTimeout | kFlagRetryable) << "it never ran";
+  EXPECT_EQ(peer().streams().size(), 2u) << "the question for the cluster, and the first";
 }
 
 TEST_F(ClientDeadlines, AWaitingCallExpiresWithTheLastFailureToConnect) {

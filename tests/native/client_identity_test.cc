@@ -109,6 +109,30 @@ TEST_F(ClientIdentity, ConnectingToAnotherClusterThanTheOneGivenFails) {
   }
 }
 
+TEST_F(ClientIdentity, AGivenIdHoldsForTheFirstConnectionWhateverMayChangeLater) {
+  options.cluster_id = kClusterA;
+  options.on_cluster_change = OnClusterChange::kAdopt;
+  make_client();
+  const std::uint64_t connecting = connect();
+  loop().run();
+  accept(kClusterB);
+  EXPECT_EQ(ended(connecting).status, Status::kClusterChanged);
+  EXPECT_EQ(ended(connecting).message().find("adopt"), std::string_view::npos)
+      << ended(connecting).message();
+}
+
+TEST_F(ClientIdentity, AnAnswerWithoutAnIdIsAskedForAgainAndIsNoOtherCluster) {
+  make_ready();
+  peer().lose();
+  const std::uint64_t id = get("key");
+  loop().advance(kSecond);
+  accept(std::string());
+  loop().advance(3 * kSecond);
+  EXPECT_FALSE(has_ended(id));
+  accept(kClusterA);
+  EXPECT_EQ(keys_in_flight(peer()), Keys{"key"});
+}
+
 TEST_F(ClientIdentity, AGivenIdIsCheckedAndWrittenAsTheServerWritesIt) {
   std::string upper = kClusterA;
   std::transform(upper.begin(), upper.end(), upper.begin(),
@@ -250,6 +274,38 @@ TEST_P(ClusterChange, CallsInFlightSurviveAQuestionWithTheOldAnswer) {
   peer().reply(stream_of(peer(), "refused"), value_reply("v"));
   EXPECT_EQ(ended(refused).status, Status::kOk);
   EXPECT_EQ(ended(other).status, Status::kOk);
+}
+
+TEST_P(ClusterChange, CallsInFlightFollowTheirRulesWhenTheQuestionFails) {
+  make_ready();
+  const std::uint64_t refused = get("refused");
+  const std::uint64_t reads = get("reads");
+  const std::uint64_t changes = put("changes");
+  loop().run();
+  refuse_cluster(peer(), stream_of(peer(), "refused"), GetParam());
+  loop().run();
+  ASSERT_NE(question(), nullptr);
+  peer().refuse(*question(), StatusCode::kUnavailable, "not now");
+  loop().run();
+  EXPECT_EQ(ended(changes).status, Status::kConnectionLost);
+  EXPECT_EQ(ended(changes).flags, kFlagLocal | kFlagRetryable | kFlagMaybeExecuted);
+  EXPECT_EQ(client->status().disconnects.get(), 1u);
+  loop().advance(3 * kSecond);
+  accept();
+  EXPECT_EQ(keys_in_flight(peer()).size(), 2u) << "what only reads is sent again";
+  EXPECT_FALSE(has_ended(refused));
+  EXPECT_FALSE(has_ended(reads));
+}
+
+TEST_P(ClusterChange, AnIdentityThatIsAskedForAgainIsNoOtherConnection) {
+  make_ready();
+  get("refused");
+  loop().run();
+  refuse_cluster(peer(), stream_of(peer(), "refused"), GetParam());
+  loop().run();
+  answer_identity(kClusterA);
+  EXPECT_EQ(client->stats().connects, 1u);
+  EXPECT_EQ(client->status().disconnects.get(), 0u);
 }
 
 TEST_P(ClusterChange, TheAnswerMayComeTogetherWithTheEndOfCalls) {

@@ -83,6 +83,48 @@ TEST_F(ClientLog, ALostConnectionIsAWarningThatNamesTheServer) {
   EXPECT_NE(records[0].find("connection reset by peer"), std::string::npos) << records[0];
 }
 
+TEST_F(ClientLog, ALossAndTheReturnAreBothSaidHoweverSoonTheReturnIs) {
+  make_ready();
+  peer().lose();
+  loop().advance(kSecond / 10);
+  accept();
+  EXPECT_EQ(kept().size(), 1u) << "at most one record a second";
+  loop().advance(kSecond);
+  const auto records = kept();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_NE(records[0].find("connected again to"), std::string::npos) << records[0];
+  EXPECT_NE(records[0].find("1 attempt"), std::string::npos) << records[0];
+  loop().advance(100 * kSecond);
+  EXPECT_TRUE(kept().empty());
+}
+
+TEST_F(ClientLog, WhatGivesWayIsCounted) {
+  make_ready();
+  for (int i = 0; i < 3; ++i) {
+    peer().lose();
+    loop().advance(kSecond / 4);
+    accept();
+  }
+  client->close();
+  loop().run();
+  const auto records = kept();
+  ASSERT_EQ(records.size(), 2u) << "the first at once, the last at the latest with the client";
+  EXPECT_NE(records[1].find("connected again"), std::string::npos) << records[1];
+  EXPECT_NE(records[1].find("4 more records"), std::string::npos) << records[1];
+}
+
+TEST_F(ClientLog, AnOutageIsAWarningOnceForEachReason) {
+  make_ready();
+  for (int i = 0; i < 10; ++i) {
+    peer().lose(ConnectionError::Kind::kConnect, "connection refused");
+    loop().advance(3 * kSecond);
+  }
+  EXPECT_EQ(kept().size(), 1u) << "the loss; the same reason again is not news";
+  peer().lose(ConnectionError::Kind::kTls, "the certificate has expired");
+  loop().advance(3 * kSecond);
+  EXPECT_EQ(kept().size(), 1u);
+}
+
 TEST_F(ClientLog, AClientThatGoesAboutItsBusinessIsQuiet) {
   make_ready();
   const std::uint64_t id = get("key");

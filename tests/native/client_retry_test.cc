@@ -204,7 +204,7 @@ TEST_F(ClientRetry, OtherStatusesOfTheServerAreFinal) {
       {StatusCode::kUnknown, kFlagMaybeExecuted},
       {StatusCode::kAborted, kFlagMaybeExecuted},
       {StatusCode::kResourceExhausted, kFlagMaybeExecuted},
-      {StatusCode::kDeadlineExceeded, kFlagTimeout | kFlagMaybeExecuted},
+      {StatusCode::kDeadlineExceeded, kFlagTimeout | kFlagRetryable | kFlagMaybeExecuted},
       {StatusCode::kUnimplemented, 0},
   };
   for (const auto& [code, flags] : cases) {
@@ -359,7 +359,7 @@ TEST_F(ClientRetry, ACallThatMayHaveRunAndThenWaitsStillSaysSoHoweverItEnds) {
       << ended(expires).message();
   EXPECT_EQ(ended(cancelled).status, Status::kCancelled);
   EXPECT_EQ(ended(closed).status, Status::kClosed);
-  EXPECT_EQ(ended(impatient).status, Status::kUnavailable);
+  EXPECT_EQ(ended(impatient).status, Status::kConnectionLost);
   for (const std::uint64_t id : {expires, cancelled, closed, impatient}) {
     EXPECT_TRUE(ended(id).flags & kFlagMaybeExecuted) << status_name(ended(id).status);
   }
@@ -373,8 +373,68 @@ TEST_F(ClientRetry, ACallThatDoesNotWaitIsNotSentAgainOnceTheConnectionIsGone) {
   call->wait_for_ready = 0;
   const std::uint64_t id = submit(std::move(call));
   peer().lose();
-  EXPECT_EQ(ended(id).status, Status::kUnavailable);
+  EXPECT_EQ(ended(id).status, Status::kConnectionLost);
   EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagRetryable | kFlagMaybeExecuted);
+}
+
+TEST_F(ClientRetry, ARefusedCallHoldsUpNeitherOthersNorTheNextConnection) {
+  make_ready();
+  put("refused");
+  const auto refuse = [](VirtualPeer& at, VirtualStream& stream) {
+    if (stream.message.find("refused") != std::string::npos) {
+      at.reset(stream, StatusCode::kUnavailable, Fate::kNeverRan);
+    } else {
+      at.reply(stream, value_reply("v"));
+    }
+  };
+  peer().on_call = refuse;
+  loop().advance(20 * kSecond);
+  for (int i = 0; i < 20; ++i) {
+    const std::uint64_t id = get("other");
+    loop().run();
+    EXPECT_TRUE(has_ended(id)) << "at once, in round " << i;
+    loop().advance(kSecond / 2);
+  }
+  const transport::TimePoint lost = loop().now();
+  peer().lose();
+  loop().run();
+  EXPECT_EQ(peer().begun(), lost) << "others were answered: the next attempt comes at once";
+}
+
+TEST_F(ClientRetry, ACallThatIsRefusedAgainAndAgainSaysSoWhenItsTimeIsOver) {
+  make_ready();
+  const std::uint64_t id = put("key", 5 * kSecond);
+  int sendings = 0;
+  peer().on_call = [&sendings](VirtualPeer& at, VirtualStream& stream) {
+    ++sendings;
+    if (stream.path.ends_with("Put")) {
+      at.reset(stream, StatusCode::kUnavailable, Fate::kNeverRan);
+    } else {
+      at.reply(stream, value_reply("v"));
+    }
+  };
+  for (int i = 0; i < 100; ++i) {
+    get("other");  // answered: that is no sign that the refused one would be
+    loop().advance(kSecond / 20);
+  }
+  EXPECT_EQ(ended(id).status, Status::kDeadline);
+  EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagTimeout | kFlagRetryable);
+  EXPECT_NE(ended(id).message().find("refused the call's stream"), std::string::npos)
+      << ended(id).message();
+  EXPECT_LT(sendings, 100 + 30);
+}
+
+TEST_F(ClientRetry, ACallThatDoesNotWaitIsNotRefusedMoreThanTwice) {
+  make_ready();
+  auto call = put_call("key");
+  call->wait_for_ready = 0;
+  peer().on_call = [](VirtualPeer& at, VirtualStream& stream) {
+    at.reset(stream, StatusCode::kUnavailable, Fate::kNeverRan);
+  };
+  const std::uint64_t id = submit(std::move(call));
+  EXPECT_EQ(ended(id).status, Status::kUnavailable);
+  EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagRetryable);
+  EXPECT_EQ(peer().streams().size(), 3u) << "the question for the cluster, and two sendings";
 }
 
 }  // namespace

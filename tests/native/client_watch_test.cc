@@ -42,6 +42,55 @@ TEST_F(ClientWatch, AWatchGetsThePresentStateAndEveryChangeUntilItIsCancelled) {
   EXPECT_EQ(last, Status::kCancelled);
 }
 
+TEST_F(ClientWatch, AWatchHearsEachNewReasonWhyTheConnectionIsNotBack) {
+  make_ready();
+  RecordingSink changes;
+  auto watch = Call::make(EventKind::kState, *find_method(method::kGetClusterId));
+  watch->sink = SinkReference(&changes);
+  watch->timeout = kTimeoutNone;
+  const std::uint64_t id = submit(std::move(watch));
+  peer().lose(ConnectionError::Kind::kLost, "connection reset");
+  for (int i = 0; i < 3; ++i) {
+    loop().advance(3 * kSecond);
+    peer().lose(ConnectionError::Kind::kConnect, "connection refused");
+  }
+  loop().advance(3 * kSecond);
+  peer().send_settings();
+  loop().run();
+  answer_identity(kClusterB);
+  client->cancel(id);
+  loop().run();
+  std::vector<std::string> lost;
+  for (const auto& event : changes.events()) {
+    if (event->status == Status::kOk && event->number == static_cast<std::int64_t>(State::kLost))
+      lost.emplace_back(event->message());
+  }
+  ASSERT_EQ(lost.size(), 3u);
+  EXPECT_EQ(lost[0], "connection reset");
+  EXPECT_EQ(lost[1], "connection refused");
+  EXPECT_NE(lost[2].find(kClusterA), std::string::npos) << lost[2];
+  EXPECT_NE(lost[2].find(kClusterB), std::string::npos) << lost[2];
+  EXPECT_EQ(client->status().last_disconnect(), "connection reset");
+  EXPECT_EQ(client->status().last_connect_error(), lost[2]);
+  EXPECT_TRUE(changes.give_up());
+}
+
+TEST_F(ClientWatch, AnAdoptedClusterIsNamedWithTheOneBefore) {
+  options.on_cluster_change = OnClusterChange::kAdopt;
+  make_ready();
+  peer().lose();
+  loop().advance(kSecond);
+  accept(kClusterB);
+  const Event* last = nullptr;
+  for (const auto& event : sink.events()) {
+    if (event->kind == EventKind::kState) last = event.get();
+  }
+  ASSERT_NE(last, nullptr);
+  EXPECT_EQ(last->number, static_cast<std::int64_t>(State::kReady));
+  EXPECT_NE(last->message().find(kClusterA), std::string_view::npos) << last->message();
+  EXPECT_NE(last->message().find(kClusterB), std::string_view::npos) << last->message();
+}
+
 TEST_F(ClientWatch, AWatchEndsWithTheClient) {
   make_ready();
   RecordingSink changes;

@@ -35,6 +35,8 @@ class VirtualLoop final : public transport::EventLoop {
   void run();
   // Lets time pass, stopping at every timer on the way.
   void advance(std::int64_t duration);
+  // Lets time pass in which nothing runs: the thread had other things to do.
+  void stall(std::int64_t duration) noexcept { now_ += duration; }
   // When the next timer is due; kNever if none is set.
   transport::TimePoint next_timer() const noexcept;
   std::uint64_t turns() const noexcept { return turns_; }

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests need: waiting, descriptors, scripts, and peers that are no GCS."""
+"""What several tests need: waiting, descriptors, scripts, secrets, and peers that are no GCS."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +142,23 @@ def pending_in_library(gcs: GcsClient | sync.GcsClient) -> int:
     """How many calls of a client the library has not ended."""
     pending: int = json.loads(_native.client_stats(gcs._channel.handle))["pending"]
     return pending
+
+
+def shown_by(error: BaseException, secret: str) -> list[str]:
+    """Where an error shows a secret, such as a token."""
+    chain = [error, *(each for each in (error.__cause__, error.__context__) if each is not None)]
+    views = {
+        "str": str(error),
+        "repr": repr(error),
+        "args": ascii(error.args),
+        "attributes": ascii(vars(error)),
+        "pickle": pickle.dumps(error, protocol=0).decode("latin-1"),
+        "copy": ascii(vars(copy.copy(error))),
+        "traceback": "".join(traceback.format_exception_only(type(error), error)),
+        "chain": ascii([(each, each.args, vars(each)) for each in chain]),
+    }
+    forms = {secret, ascii(secret)[1:-1], secret.encode("utf-8", "replace").decode("latin-1")}
+    return [name for name, text in views.items() if any(form in text for form in forms)]
 
 
 class Peer:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import math
 import sys
 import threading
 import time
@@ -13,11 +14,12 @@ import warnings
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import descriptors_flat, finished, wait_until
+from helpers import PATIENCE, descriptors_flat, finished, wait_until
 
 import gcs_cffi
 from gcs_cffi import ClusterID, sync
 from gcs_cffi.client import Connecting
+from gcs_cffi.testing import GcsServer
 
 if TYPE_CHECKING:
     import socket
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from helpers import Peer
 
     from gcs_cffi import GcsClient
-    from gcs_cffi.testing import GcsServer
 
     StartPeer = Callable[[Callable[[socket.socket], None]], Peer]
 
@@ -190,6 +191,19 @@ async def test_connect_timeout_bounds_connecting_as_a_whole(peer: StartPeer) -> 
     with pytest.raises(gcs_cffi.UnavailableError, match=silent.address):
         await gcs_cffi.connect(silent.address, connect_timeout=0.4)
     assert 0.3 < time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300])
+async def test_without_a_connect_timeout_connecting_goes_on(timeout: float) -> None:
+    with GcsServer() as late:
+        late.stop()
+        attempt = asyncio.ensure_future(gcs_cffi.connect(late.address, connect_timeout=timeout))
+        await asyncio.sleep(0.2)
+        assert not attempt.done()
+        late.start()
+        gcs = await asyncio.wait_for(attempt, PATIENCE)
+        assert await gcs.kv.get("nothing", namespace="nowhere") is None
+        await gcs.close()
 
 
 async def test_an_unclosed_client_gives_a_resource_warning_and_is_closed(
