@@ -244,6 +244,28 @@ static void closing_discards_what_is_queued_and_cancels_what_is_pending(void) {
   CHECK_EQUAL(gcs_queue_destroy(other, SECONDS(20)), GCS_OK);
 }
 
+/* The copy of the body takes its time, in which the queue is closed. */
+static void* submit_large(void* user) {
+  static unsigned char body_bytes[32 << 20];
+  const gcs_body body = {body_bytes, sizeof body_bytes, NULL, NULL};
+  const gcs_call_options options = with_timeout(GCS_TIMEOUT_NONE);
+  gcs_call_path(client, "/some.Service/Method", &body, &options, NULL, gcs_queue_push, user, NULL);
+  return NULL;
+}
+
+static void a_call_that_is_submitted_while_its_queue_is_closed_is_cancelled_too(void) {
+  int i;
+  for (i = 0; i < 20; ++i) {
+    const gcs_queue queue = new_queue();
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, submit_large, as_user(queue)) == 0);
+    sleep_for(MILLISECONDS(i % 5));
+    CHECK_EQUAL(gcs_queue_destroy(queue, SECONDS(20)), GCS_OK);
+    CHECK(pthread_join(thread, NULL) == 0);
+  }
+  wait_until_pending_is_zero();
+}
+
 static int open_descriptors(void) {
   int count = 0;
   int fd;
@@ -288,6 +310,7 @@ int main(void) {
   waiting_ends_when_a_signal_handler_ran();
   a_closed_queue_stays_readable_while_it_is_used();
   closing_discards_what_is_queued_and_cancels_what_is_pending();
+  a_call_that_is_submitted_while_its_queue_is_closed_is_cancelled_too();
   queues_leave_no_descriptor_behind();
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
   CHECK_EQUAL(gcs_shutdown(SECONDS(20)), GCS_OK);

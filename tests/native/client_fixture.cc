@@ -121,6 +121,28 @@ VirtualPeer& ClientTest::peer() {
   return *connector().peers().back();
 }
 
+VirtualStream* ClientTest::question() {
+  for (VirtualStream* stream : peer().open_streams()) {
+    if (stream->path == kGetClusterIdPath) return stream;
+  }
+  return nullptr;
+}
+
+void ClientTest::refuse_from_now_on() {
+  connector().script = [](VirtualPeer& at) {
+    at.lose(ConnectionError::Kind::kConnect, "connection refused");
+  };
+}
+
+void ClientTest::answer_from_now_on(std::string cluster_id) {
+  connector().script = [](VirtualPeer& at) { at.send_settings(); };
+  connector().on_call = [cluster_id = std::move(cluster_id)](VirtualPeer& at,
+                                                             VirtualStream& stream) {
+    at.reply(stream,
+             stream.path == kGetClusterIdPath ? identity_reply(cluster_id) : value_reply("v"));
+  };
+}
+
 std::unique_ptr<Call> ClientTest::get_call(std::string_view key) {
   return std::move(kv::get(bytes_of("ns"), bytes_of(key)).call);
 }

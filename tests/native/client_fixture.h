@@ -91,6 +91,13 @@ class ClientTest : public ::testing::Test {
   // Lets the latest attempt succeed: SETTINGS and the answer about the cluster.
   void accept(const std::string& cluster_id = kClusterA, std::size_t stream_limit = 100);
   void answer_identity(const std::string& cluster_id);
+  // GetClusterId, as long as it is open; else nullptr.
+  VirtualStream* question();
+
+  // Every later attempt fails.
+  void refuse_from_now_on();
+  // Every later attempt succeeds, and every call on it is answered.
+  void answer_from_now_on(std::string cluster_id = kClusterA);
 
   // They return the call's id and do not run the loop, submit() alone excepted.
   std::uint64_t queue(std::unique_ptr<Call> call);

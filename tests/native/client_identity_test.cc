@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which cluster the client is connected to, and what it shows to be let in.
+// Which cluster the client is connected to.
 #include <algorithm>
 
 #include "client/log.h"
@@ -12,7 +12,6 @@ namespace {
 using Keys = std::vector<std::string>;
 constexpr char kWrongCluster[] =
     "WrongClusterID: Perhaps the client is accessing GCS after it has restarted.";
-constexpr char kInvalidToken[] = "InvalidAuthToken: Authentication token is missing or incorrect";
 
 class ClientIdentity : public ClientTest {
  protected:
@@ -23,33 +22,6 @@ class ClientIdentity : public ClientTest {
     } else {
       at.refuse(stream, StatusCode::kUnauthenticated, kWrongCluster);
     }
-  }
-  VirtualStream* question() {
-    for (VirtualStream* stream : peer().open_streams()) {
-      if (stream->path == kGetClusterIdPath) return stream;
-    }
-    return nullptr;
-  }
-  // A server that wants this token.
-  void demand_token(const std::string& token) {
-    connector().script = [](VirtualPeer& at) { at.send_settings(); };
-    const auto answer = [token](VirtualPeer& at, VirtualStream& stream) {
-      if (stream.header("authorization") != "Bearer " + token) {
-        at.refuse(stream, StatusCode::kUnauthenticated, kInvalidToken);
-      } else {
-        at.reply(stream,
-                 stream.path == kGetClusterIdPath ? identity_reply(kClusterA) : value_reply("v"));
-      }
-    };
-    connector().on_call = answer;
-    if (attempts() != 0) peer().on_call = answer;
-  }
-  std::string all_texts() {
-    std::string texts;
-    for (const auto& event : sink.events()) {
-      texts += std::string(event->message()) + "\n" + std::string(event->details()) + "\n";
-    }
-    return texts;
   }
 };
 
@@ -353,137 +325,6 @@ TEST_F(ClientIdentity, OtherAbortsAreNoWrongCluster) {
   peer().refuse(stream_of(peer(), "key"), StatusCode::kAborted, "InvalidArgument", "AuthError");
   EXPECT_EQ(ended(id).status, grpc_status(10));
   EXPECT_EQ(question(), nullptr);
-}
-
-TEST_F(ClientIdentity, TheTokenGoesWithTheQuestionAndWithEveryCall) {
-  options.token = "s3cret-t0ken";
-  make_client();
-  get("key");
-  loop().run();
-  peer().send_settings();
-  loop().run();
-  ASSERT_NE(question(), nullptr);
-  EXPECT_EQ(question()->header("authorization"), "Bearer s3cret-t0ken");
-  answer_identity(kClusterA);
-  EXPECT_EQ(stream_of(peer(), "key").header("authorization"), "Bearer s3cret-t0ken");
-}
-
-TEST_F(ClientIdentity, AMissingTokenEndsWaitingCallsAtOnceAndSaysWhereItLooked) {
-  options.token.reset();
-  make_client();
-  demand_token("s3cret-t0ken");
-  const std::uint64_t call = get("key");
-  const std::uint64_t connecting = connect();
-  loop().run();
-  for (const std::uint64_t id : {call, connecting}) {
-    EXPECT_EQ(ended(id).status, grpc_status(16));
-    EXPECT_EQ(ended(id).flags, kFlagAuth);
-    for (const std::string& part : {std::string("InvalidAuthToken"), std::string("RAY_AUTH_TOKEN"),
-                                    folder.path() + "/.ray/auth_token"}) {
-      EXPECT_NE(ended(id).message().find(part), std::string_view::npos) << ended(id).message();
-    }
-  }
-}
-
-TEST_F(ClientIdentity, AWrongTokenIsNeverShown) {
-  log::set_level(log::Level::kDebug);
-  log::set_target(SinkReference(&sink), nullptr, nullptr);
-  environment.set("RAY_AUTH_TOKEN", "wr0ng-t0ken");
-  options.token.reset();
-  make_client();
-  demand_token("s3cret-t0ken");
-  const std::uint64_t id = get("key");
-  loop().run();
-  EXPECT_EQ(ended(id).status, grpc_status(16));
-  EXPECT_EQ(ended(id).flags, kFlagAuth);
-  EXPECT_NE(ended(id).message().find("the token in RAY_AUTH_TOKEN was sent"),
-            std::string_view::npos)
-      << ended(id).message();
-  environment.set("RAY_AUTH_TOKEN", "an0ther-t0ken");
-  get("again");
-  loop().advance(kSecond);
-  client->close();
-  loop().run();
-  const std::string texts = all_texts();
-  EXPECT_NE(texts.find("cannot connect"), std::string::npos) << "there are records to look through";
-  EXPECT_EQ(texts.find("t0ken"), std::string::npos) << texts;
-}
-
-TEST_F(ClientIdentity, ATokenThatWasRotatedIsFoundWhileConnecting) {
-  options.token.reset();
-  environment.set("RAY_AUTH_TOKEN_PATH", folder.write("token", "old"));
-  make_client();
-  demand_token("new");
-  folder.write("token", "new");
-  const std::uint64_t id = get("key");
-  loop().run();
-  EXPECT_EQ(ended(id).status, Status::kOk);
-  EXPECT_EQ(attempts(), 1u);
-}
-
-TEST_F(ClientIdentity, ATokenThatWasRotatedHealsEveryCallInFlight) {
-  options.token.reset();
-  environment.set("RAY_AUTH_TOKEN_PATH", folder.write("token", "old"));
-  make_ready();
-  std::vector<std::uint64_t> ids;
-  for (int i = 0; i < 20; ++i) ids.push_back(put("key" + std::to_string(i)));
-  loop().run();
-  folder.write("token", "new");
-  // The first half is told together, the others one by one.
-  std::size_t told = 0;
-  for (VirtualStream* stream : peer().open_streams()) {
-    EXPECT_EQ(stream->header("authorization"), "Bearer old");
-    peer().finish(*stream, {StatusCode::kUnauthenticated,
-                            transport::Origin::kServer,
-                            Fate::kMayHaveRun,
-                            kInvalidToken,
-                            {}});
-    if (++told >= 10) peer().tell();
-  }
-  EXPECT_EQ(peer().open_streams().size(), 20u);
-  for (VirtualStream* stream : peer().open_streams()) {
-    EXPECT_EQ(stream->header("authorization"), "Bearer new");
-    peer().reply(*stream, number_reply(1));
-  }
-  for (const std::uint64_t id : ids) EXPECT_EQ(ended(id).status, Status::kOk);
-}
-
-TEST_F(ClientIdentity, ATokenThatIsWrongAfterARotationFails) {
-  options.token.reset();
-  environment.set("RAY_AUTH_TOKEN_PATH", folder.write("token", "old"));
-  make_ready();
-  const std::uint64_t id = put("key");
-  loop().run();
-  folder.write("token", "n3w-t0ken");
-  peer().refuse(stream_of(peer(), "key"), StatusCode::kUnauthenticated, kInvalidToken);
-  EXPECT_FALSE(has_ended(id));
-  peer().refuse(stream_of(peer(), "key"), StatusCode::kUnauthenticated, kInvalidToken);
-  EXPECT_EQ(ended(id).status, grpc_status(16));
-  EXPECT_EQ(ended(id).flags, kFlagAuth);
-  EXPECT_EQ(ended(id).message().find("t0ken"), std::string_view::npos) << ended(id).message();
-}
-
-TEST_F(ClientIdentity, DisabledAuthenticationSendsNoToken) {
-  options.token.reset();
-  environment.set("RAY_AUTH_TOKEN", "s3cret-t0ken");
-  environment.set("RAY_AUTH_MODE", "disabled");
-  make_client();
-  get("key");
-  loop().run();
-  accept();
-  EXPECT_EQ(stream_of(peer(), "key").header("authorization"), "");
-}
-
-TEST_F(ClientIdentity, ATokenThatCannotBeUsedRefusesTheClient) {
-  options.token = "white space";
-  EXPECT_EQ(GcsClient::create(options, 1, &refusal), nullptr);
-  EXPECT_EQ(refusal.status, Status::kInvalidArgument);
-  EXPECT_EQ(refusal.flags, kFlagLocal | kFlagAuth);
-  EXPECT_EQ(refusal.message.find("white space\""), std::string::npos);
-  options.token.reset();
-  environment.set("RAY_AUTH_TOKEN_PATH", "/does/not/exist");
-  EXPECT_EQ(GcsClient::create(options, 1, &refusal), nullptr);
-  EXPECT_NE(refusal.message.find("/does/not/exist"), std::string::npos);
 }
 
 }  // namespace

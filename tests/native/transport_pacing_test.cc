@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "transport/receive_pacing.h"
 #include "transport/socket_stream.h"
@@ -208,6 +210,23 @@ TEST_F(PausedStreamTest, MoreThanABufferMayComeInThePause) {
   };
   EXPECT_TRUE(run_until([&] { return received() == kSize + 5; }));
   sender.join();
+}
+
+TEST_F(PausedStreamTest, AFloodAfterThePauseDoesNotKeepTheTurnFromTimers) {
+  pause_after_first(20ms);
+  std::atomic<bool> stop{false};
+  std::thread flood([this, &stop] {
+    const std::string block(1 << 20, 'x');
+    while (!stop && ::send(peer, block.data(), block.size(), MSG_NOSIGNAL) > 0) {
+    }
+  });
+  const auto begun = std::chrono::steady_clock::now();
+  run_for(100ms);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 1s);
+  EXPECT_GT(chunks.size(), 10u) << "it goes on reading";
+  stop = true;
+  stream.reset();
+  flood.join();
 }
 
 TEST_F(PausedStreamTest, AStreamMayGoInThePause) {
