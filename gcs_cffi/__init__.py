@@ -40,7 +40,7 @@ from gcs_cffi.ids import (
 from gcs_cffi.jobs import Jobs
 from gcs_cffi.kv import KeyValueStore
 from gcs_cffi.nodes import Nodes
-from gcs_cffi.options import StateChange, TlsConfig
+from gcs_cffi.options import ClusterChange, Retry, State, StateChange, TlsConfig
 
 __version__ = _version()
 
@@ -49,6 +49,7 @@ __all__ = [
     "AuthenticationError",
     "BaseID",
     "ClientClosedError",
+    "ClusterChange",
     "ClusterChangedError",
     "ClusterID",
     "Connecting",
@@ -67,7 +68,9 @@ __all__ = [
     "Nodes",
     "ObjectID",
     "PlacementGroupID",
+    "Retry",
     "RpcError",
+    "State",
     "StateChange",
     "StateWatch",
     "TaskID",

@@ -14,12 +14,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import pack_call, result_of, state_change
 from gcs_cffi._reactor import retire_closed_loops
+from gcs_cffi._streams import check_callback, check_end
 from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
@@ -48,10 +50,18 @@ class Stream:
         self._events: deque[tuple[int, bytes]] = deque()
         self._ended = False
         self._queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
-        _native.client_watch(client, self._queue.next_id(), self._queue)
+        try:
+            _native.client_watch(client, self._queue.next_id(), self._queue)
+        except BaseException:
+            self._queue.close()
+            raise
 
     def next(self) -> tuple[int, bytes] | None:
-        """Waits for an event: its number and its bytes; None at the end, and from then on."""
+        """Waits for an event: its number and its bytes; None at the end, and from then on.
+
+        Raises:
+            GcsError: the watch has ended although nobody ended it.
+        """
         queue = self._queue
         while not self._events and not self._ended:
             status, events = queue.drain(_SLICE)
@@ -65,8 +75,11 @@ class Stream:
                 )
                 if ended == _status.OK:
                     self._events.append((number, body))
-                else:
-                    self._ended = True
+                    continue
+                self._ended = True
+                check_end(ended)
+            if queue.log_waiting:
+                _log.emit_kept()
         return self._events.popleft() if self._events else None
 
     def close(self) -> None:
@@ -127,11 +140,18 @@ class Channel(ClientHandle):
 
     def watch_with(self, callback: Callable[[StateChange], object]) -> Stream:
         """The same, each handed to a function, in a thread of its own."""
+        check_callback(callback)
         stream = self.watch()
 
         def tell() -> None:
-            while (event := stream.next()) is not None:
-                callback(state_change(event))
+            with closing(stream):
+                while (event := stream.next()) is not None:
+                    try:
+                        callback(state_change(event))
+                    except Exception as error:  # noqa: BLE001 (as of a thread's function)
+                        thread = threading.current_thread()
+                        told = type(error), error, error.__traceback__, thread
+                        threading.excepthook(threading.ExceptHookArgs(told))
 
         threading.Thread(target=tell, name="gcs_cffi state", daemon=True).start()
         return stream

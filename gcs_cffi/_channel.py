@@ -17,6 +17,7 @@ from gcs_cffi import _log, _native, _status
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import POINTER_SIZE, pack_call, state_change
 from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
+from gcs_cffi._streams import check_callback, check_end
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -34,7 +35,16 @@ class Stream:
         callback: gets each event, in the loop, and nothing is kept for `next()`.
     """
 
-    __slots__ = ("_callback", "_client", "_events", "_id", "_reactor", "_waiter")
+    __slots__ = (
+        "_callback",
+        "_client",
+        "_closed",
+        "_events",
+        "_failure",
+        "_id",
+        "_reactor",
+        "_waiter",
+    )
 
     def __init__(
         self,
@@ -46,6 +56,8 @@ class Stream:
         self._reactor = reactor
         self._events: deque[tuple[int, bytes] | None] = deque()
         self._waiter: Future[None] | None = None
+        self._failure = _status.OK
+        self._closed = False
         self._callback = callback
         self._id = reactor.queue.next_id()
         reactor.streams[self._id] = self._take
@@ -60,6 +72,7 @@ class Stream:
 
         Raises:
             RuntimeError: somebody waits already, or this is another event loop.
+            GcsError: the watch has ended although nobody ended it.
         """
         loop = get_running_loop()
         if self._waiter is not None:
@@ -75,10 +88,14 @@ class Stream:
         event = self._events[0]
         if event is not None:
             self._events.popleft()
+        else:
+            failure, self._failure = self._failure, _status.OK
+            check_end(failure)
         return event
 
     def close(self) -> None:
         """Ends the stream: what has not been taken is dropped. Again does nothing."""
+        self._closed = True
         if self._reactor.streams.pop(self._id, None) is not None:
             _native.cancel(self._client, self._id)
         self._events.clear()
@@ -92,10 +109,15 @@ class Stream:
                 return
             loop = self._reactor.loop()
             if loop is not None:
-                loop.call_soon(self._callback, (number, body))
+                loop.call_soon(self._tell, (number, body))
         else:
             self._reactor.streams.pop(self._id, None)
+            self._failure = status
             self._end()
+
+    def _tell(self, event: tuple[int, bytes]) -> None:
+        if self._callback is not None and not self._closed:
+            self._callback(event)
 
     def _end(self) -> None:
         self._events.append(None)
@@ -178,6 +200,7 @@ class Channel(ClientHandle):
 
     def watch_with(self, callback: Callable[[StateChange], object]) -> Stream:
         """The same, each handed to a function in the running loop."""
+        check_callback(callback)
         return self._watch(lambda event: callback(state_change(event)))
 
     def _watch(self, callback: Callable[[tuple[int, bytes]], object] | None) -> Stream:

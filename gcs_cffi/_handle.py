@@ -7,6 +7,7 @@ Invariants:
   calls nothing that waits.
 - In a forked child the finalizer does nothing: the client is the parent's. Nor does it when the
   interpreter ends: the library ends by itself.
+- A handle is never pickled: in another process the number stands for something else.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gcs_cffi import _native, _status
 from gcs_cffi._packed import STATES
-from gcs_cffi.errors import from_status
+from gcs_cffi.errors import ClientClosedError, from_status
 from gcs_cffi.ids import ClusterID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import Never
 
     from gcs_cffi.errors import GcsError
     from gcs_cffi.options import State
@@ -60,7 +64,10 @@ class ClientHandle:
         """What the client is doing."""
         if not self.handle or self._inherited:
             return "closed"
-        return STATES[_native.client_state(self.handle)]
+        try:
+            return STATES[_native.client_state(self.handle)]
+        except ClientClosedError:  # by another thread, just now
+            return "closed"
 
     def stats(self) -> dict[str, Any]:
         """What the library counts of the client."""
@@ -81,13 +88,18 @@ class ClientHandle:
             _native.client_close(handle)
 
     def _learn_cluster_id(self) -> None:
-        text = _native.client_cluster_id(self.handle)
-        if text:
-            self._cluster_id = ClusterID.from_hex(text)
+        with suppress(ClientClosedError):  # by another thread, just now
+            text = _native.client_cluster_id(self.handle)
+            if text:
+                self._cluster_id = ClusterID.from_hex(text)
 
     @property
     def _inherited(self) -> bool:
         return self._process is not _native.process()
+
+    def __reduce__(self) -> Never:
+        """Clients do not go to other processes, nor are they copied."""
+        raise TypeError("a client belongs to its process: pass its address on, and connect there")
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         handle = self.handle

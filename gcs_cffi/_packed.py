@@ -67,6 +67,12 @@ def pack_cancel(client: int, call_id: int) -> bytes:
     return _pack(_HEAD, _native.CANCEL, 0, client, call_id, 0, 0, 0, 0, 0, 0)
 
 
+def cancelled_client(record: bytes) -> int:
+    """The client of a record that cancels."""
+    client: int = _native.CALL_RECORD.unpack_from(record)[3]
+    return client
+
+
 def pack_keys(keys: Iterable[bytes]) -> bytes:
     """The keys of a KV_MULTI_GET."""
     return b"".join([part for key in keys for part in (_length.pack(len(key)), key)])

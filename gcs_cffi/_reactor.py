@@ -35,7 +35,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status, options
-from gcs_cffi._packed import log_text, pack_cancel, result_of
+from gcs_cffi._packed import cancelled_client, log_text, pack_cancel, result_of
 from gcs_cffi.errors import GcsError, from_status
 
 if TYPE_CHECKING:
@@ -132,9 +132,9 @@ class Reactor:
         """Hands the batch over."""
         self.scheduled = self._cancels = False
         batch, self.batch = self.batch, {}
+        lent, self.lent = self.lent, []
         if not batch:
             return
-        lent, self.lent = self.lent, []
         try:
             status = self.queue.submit(b"".join(self._without_cancelled(batch)))
         except BaseException as error:
@@ -146,6 +146,9 @@ class Reactor:
         lent.clear()  # not before: records point into them
         if status != _status.OK:
             self._fail(batch, status, "the library refused the calls of this iteration altogether")
+            for call_id, record in batch.items():
+                if call_id < 0:
+                    _native.cancel(cancelled_client(record), -call_id)
 
     def _without_cancelled(self, batch: dict[int, bytes]) -> list[bytes]:
         """The records to hand over: a call whose task was cancelled meanwhile is not among them."""
@@ -272,6 +275,8 @@ class Reactor:
             self._end_shutdown_hook()
             self._fail(list(self.pending), _status.CLOSED, "the event loop is shutting down")
         self.pending.clear()
+        for take in list(self.streams.values()):
+            take(_status.CLOSED, _status.FLAG_LOCAL, 0, b"")
         self.streams.clear()
         self.batch.clear()
         _log.detach(self.queue)

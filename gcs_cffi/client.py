@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from google.protobuf.message import Message
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer, Never, Self
 
     from gcs_cffi.ids import ClusterID
     from gcs_cffi.options import (
@@ -77,15 +77,17 @@ def connect(
         token: the token of a cluster that demands one. None: found as Ray finds it (RAY_AUTH_TOKEN,
             RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token, ...); "": none is sent.
         wait_for_ready: whether calls wait, within their timeout, while there is no connection, or
-            fail at once.
+            fail at once. Connecting itself always waits, for `connect_timeout`.
         on_cluster_change: "error": when the GCS comes back as another cluster, every call fails
-            with ClusterChangedError; "adopt": the client goes on with the new one.
+            with ClusterChangedError; "adopt": the client goes on with the new one. A `cluster_id`
+            holds for the first connection either way.
         max_send_message: the largest request, in bytes. None: 512 MiB.
         max_receive_message: the largest reply, in bytes. None: 512 MiB.
         tcp_user_timeout: how long sent data may stay unacknowledged before the connection counts as
             lost, in seconds. None: 20 s.
-        max_pending_calls: how many calls may be under way, or have ended without anybody having
-            taken that; one more fails at once with LimitExceededError. None: 1 000 000.
+        max_pending_calls: how many calls and watches may be under way, or have ended without
+            anybody having taken that; one more fails at once with LimitExceededError. None:
+            1 000 000.
         max_pending_bytes: what their requests may have together, in bytes; likewise. None: 4 GiB.
         tls: whether the connection uses TLS: a `TlsConfig` that names the files; True: with the
             files of Ray's variables RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY;
@@ -130,6 +132,10 @@ class Connecting:
         """Made by `connect()`."""
         self._options = options
         self._client: GcsClient | None = None
+
+    def __reduce__(self) -> Never:
+        """Holds a token, which is not to be written down."""
+        raise TypeError("connect() is to be called in the process that uses its client")
 
     def __await__(self) -> Generator[Any, None, GcsClient]:
         """Connects, and gives the client."""
@@ -205,13 +211,16 @@ class GcsClient:
         """Has the state now, and every change, told to a function, in the running event loop.
 
         Args:
-            callback: gets a `StateChange`. What it raises goes to the loop's exception handler.
+            callback: gets a `StateChange`. What it raises goes to the loop's exception handler, and
+                it is told the next change all the same.
 
         Returns:
             A function that ends it; it ends by itself when the client is closed.
 
         Raises:
+            TypeError: the callback is no function, or a coroutine function.
             ClientClosedError: the client is closed.
+            LimitExceededError: `max_pending_calls` are pending; a watch counts as one.
         """
         return self._channel.watch_with(callback).close
 
@@ -221,12 +230,13 @@ class GcsClient:
         Returns:
             "state"; the calls "started", "completed" (with a reply), "failed" and "pending", of
             which "waiting" for a connection or for room on it, and "in_flight"; "not_taken" and
-            "pending_bytes", which `max_pending_calls` and `max_pending_bytes` bound; "refused"
-            beyond these, which count nowhere else; "sent_again"; "connects", "disconnects" and
-            "last_disconnect", a text; "bytes_sent" and
-            "bytes_received"; "methods": for each path, or "other", how calls ended ("ok", "failed",
-            "cancelled", "expired"), and how often they were "sent_again"; "latencies": from the
-            call to its end, pairs of an upper bound in nanoseconds and a count.
+            "pending_bytes", which `max_pending_calls` and `max_pending_bytes` bound; "refused":
+            those beyond these, which count nowhere else; "sent_again"; "connects", "disconnects";
+            "last_disconnect": why the last connection was lost; "last_connect_error": why the last
+            attempt to connect failed; "bytes_sent", "bytes_received"; "methods": for each path, or
+            "other", how calls ended ("ok", "failed", "cancelled", "expired"), and how often they
+            were "sent_again"; "latencies": from the call to its end, pairs of an upper bound in
+            nanoseconds and a count. Connecting counts as a call, but has no method.
 
         Raises:
             ClientClosedError: the client is closed.
@@ -273,19 +283,6 @@ class GcsClient:
         self,
         service: str,
         method: str,
-        request: Buffer = ...,
-        *,
-        reply_type: None = ...,
-        timeout: float | None = ...,
-        retry: Retry | None = ...,
-        wait_for_ready: bool | None = ...,
-    ) -> bytes: ...
-
-    @overload
-    async def call(
-        self,
-        service: str,
-        method: str,
         request: Message | Mapping[str, Any],
         *,
         reply_type: None = ...,
@@ -293,6 +290,19 @@ class GcsClient:
         retry: Retry | None = ...,
         wait_for_ready: bool | None = ...,
     ) -> Any: ...
+
+    @overload
+    async def call(
+        self,
+        service: str,
+        method: str,
+        request: Buffer = ...,
+        *,
+        reply_type: None = ...,
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        wait_for_ready: bool | None = ...,
+    ) -> bytes: ...
 
     async def call(
         self,

@@ -55,9 +55,12 @@ class GcsError(Exception):
     address: str
     """The server's "host:port"; empty if there is none."""
     retryable: bool
-    """Whether the same call may succeed later."""
+    """Whether it was not the call's own fault, so that the same call may succeed later. Whether it
+    is safe to make it again is another question: it is if the call only reads, or if
+    `maybe_executed` is False."""
     maybe_executed: bool
-    """Whether the server may have carried the request out all the same."""
+    """Whether the server may have carried the request out all the same. A call that is cancelled
+    (CancelledError) does not say it: it may have been."""
     details: bytes
     """What the server sent beside its status (the grpc-status-details-bin trailer); mostly empty.
     Ray puts text there."""

@@ -24,7 +24,8 @@ Retry = Literal["never", "safe", "always"]
 whenever its connection was lost."""
 
 State = Literal["idle", "connecting", "ready", "lost", "closed"]
-"""The states of a client. "lost" means that it is connecting again."""
+"""The states of a client. "lost" means that it is connecting again, or that it was given up since the
+GCS has come back as another cluster."""
 
 
 class StateChange(NamedTuple):
@@ -32,7 +33,8 @@ class StateChange(NamedTuple):
 
     Attributes:
         state: "idle", "connecting", "ready", "lost" or "closed".
-        reason: why, in words.
+        reason: why, in words. A state may come again with another reason: while the connection is
+            lost, why the last attempt failed.
     """
 
     state: State
@@ -118,7 +120,7 @@ def client_options(
         address=_text("address", address),
         cluster_id=_cluster_id(cluster_id),
         token=_text("token", token),
-        connect_timeout=_arguments.nanoseconds(connect_timeout, "connect_timeout"),
+        connect_timeout=_connect_timeout(connect_timeout),
         timeout=_arguments.nanoseconds(timeout),
         tcp_user_timeout=_arguments.nanoseconds(tcp_user_timeout, "tcp_user_timeout"),
         wait_for_ready=_arguments.boolean(wait_for_ready, "wait_for_ready"),
@@ -133,6 +135,13 @@ def client_options(
         tls_key_file=_path("tls.key", files.key),
         tls_server_name=_text("tls.server_name", files.server_name),
     )
+
+
+def _connect_timeout(seconds: float | None) -> int:
+    time = _arguments.nanoseconds(seconds, "connect_timeout")
+    if time == 0:
+        raise ValueError(f"connect_timeout is a number of seconds above 0, not {seconds!r}")
+    return time
 
 
 def wake_mode() -> WakeMode:

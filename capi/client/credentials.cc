@@ -15,13 +15,13 @@ namespace {
 constexpr char kServiceAccountToken[] = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 bool fits_in_a_header(std::string_view token) noexcept {
-  return std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 127; });
+  return std::all_of(token.begin(), token.end(), [](char c) { return c >= ' ' && c < 127; });
 }
 
 Refusal unusable(const std::string& place) {
   return {Status::kInvalidArgument, kFlagLocal | kFlagAuth,
           "the token " + place +
-              " has white space or characters that are not ASCII inside; it cannot be sent"};
+              " has characters inside that are not printable ASCII; it cannot be sent"};
 }
 
 }  // namespace
@@ -52,10 +52,15 @@ Refusal Credentials::find(std::string* token) {
               "the token file " + named_file_ +
                   ", which RAY_AUTH_TOKEN_PATH names, cannot be read: " + std::strerror(error)};
     }
-    looked_ += token->empty() ? ", " + named_file_ + " (RAY_AUTH_TOKEN_PATH) is empty"
-                              : ", the token in " + named_file_ + " (RAY_AUTH_TOKEN_PATH) was sent";
-    if (!fits_in_a_header(*token)) return unusable("in " + named_file_);
-    if (!token->empty()) return {};
+    if (token->empty()) {
+      // No reason to show another token instead: the file may just be being written.
+      looked_ += ", " + named_file_ + " (RAY_AUTH_TOKEN_PATH) is empty";
+      return {Status::kInvalidArgument, kFlagLocal | kFlagAuth,
+              "the first line of the token file " + named_file_ +
+                  ", which RAY_AUTH_TOKEN_PATH names, is empty"};
+    }
+    looked_ += ", the token in " + named_file_ + " (RAY_AUTH_TOKEN_PATH) was sent";
+    return fits_in_a_header(*token) ? Refusal{} : unusable("in " + named_file_);
   } else {
     looked_ += ", RAY_AUTH_TOKEN_PATH is not set";
   }

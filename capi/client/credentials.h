@@ -22,7 +22,7 @@ class Credentials {
   explicit Credentials(std::optional<std::string> given) : given_(std::move(given)) {}
 
   // Reads the environment, and looks for the token. Refuses a RAY_AUTH_TOKEN_PATH that cannot be
-  // read, and a token that no header can carry.
+  // read or is empty, and a token that no header can carry.
   Refusal load();
   // Looks again, where load() did; true if the token is another one now. A place that has become
   // unreadable changes nothing.

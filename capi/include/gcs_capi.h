@@ -19,7 +19,7 @@
  *               meanwhile, and a callback may submit, cancel, query and close. A callback must not block for long:
  *               every client of the process waits for it.
  *  Time         Relative, in nanoseconds: GCS_TIMEOUT_NONE is none, 0 has already expired, GCS_TIMEOUT_DEFAULT is what
- *               the client was made with. Any other negative time is GCS_INVALID_ARGUMENT.
+ *               the client was made with, and means nothing to a queue. Any other negative time is GCS_INVALID_ARGUMENT.
  *  Text         UTF-8. What is lent as `const char *` ends with a NUL.
  *  Fork         In a child process every handle made before the fork gives GCS_FORKED; a new client works.
  *  Errors       A gcs_status, and where more is to be said an optional `gcs_error **out_error` (pass NULL to go without).
@@ -78,9 +78,10 @@ enum {
 enum {
   GCS_FLAG_LOCAL = 1,          /* raised here, not by the server */
   GCS_FLAG_MAYBE_EXECUTED = 2, /* the server may have carried the request out */
-  GCS_FLAG_RETRYABLE = 4,      /* the same call may succeed later */
-  GCS_FLAG_TIMEOUT = 8,        /* a deadline, here or on the server */
-  GCS_FLAG_AUTH = 16           /* the token is missing or wrong */
+  GCS_FLAG_RETRYABLE = 4, /* not the call's own fault: it may succeed later. Whether it is safe to make it again is what
+                                  GCS_FLAG_MAYBE_EXECUTED says */
+  GCS_FLAG_TIMEOUT = 8,   /* a deadline, here or on the server */
+  GCS_FLAG_AUTH = 16      /* the token is missing or wrong */
 };
 
 enum { GCS_TIMEOUT_NONE = -1, GCS_TIMEOUT_DEFAULT = -2 };
@@ -160,7 +161,8 @@ typedef struct gcs_client_options {
   int64_t connect_timeout;   /* one attempt, and what gcs_client_connect() gets by default; 5 s */
   int64_t timeout;           /* what a call gets that names none; 60 s */
   int32_t on_cluster_change; /* GCS_CLUSTER_CHANGE_ERROR: every call fails with GCS_CLUSTER_CHANGED; ..._ADOPT: go on */
-  int32_t wait_for_ready;    /* 1: calls wait for a connection within their timeout; 0: they fail at once. Default 1 */
+  int32_t wait_for_ready;    /* 1: calls wait for a connection within their timeout; 0: they fail at once, but wait
+                                for the very first attempt. Default 1 */
   uint64_t max_send_message; /* bytes; 512 MiB */
   uint64_t max_receive_message; /* bytes; 512 MiB */
   int64_t tcp_user_timeout;     /* 20 s */
@@ -216,7 +218,8 @@ GCS_API gcs_status gcs_client_connect(gcs_client client, int64_t timeout, uint64
 GCS_API gcs_status gcs_client_state(gcs_client client, int32_t *out_state);
 
 /* Watches the state: one GCS_EVENT_STATE for the present one, then one for each change, all with *id (as in gcs_call()), until
- * gcs_cancel() or the client's end: the last has a status other than GCS_OK, GCS_CANCELLED or GCS_CLOSED. */
+ * gcs_cancel() or the client's end; the last has a status that is not GCS_OK: GCS_CANCELLED or GCS_CLOSED. The state may come
+ * again with another reason. A watch counts as a pending call. */
 GCS_API gcs_status gcs_client_watch(gcs_client client, uint64_t *id, gcs_completion_fn fn, void *user);
 
 /* "host:port". Free with gcs_buffer_free(). */
@@ -225,12 +228,13 @@ GCS_API gcs_status gcs_client_address(gcs_client client, gcs_buffer **out_addres
 /* 56 hex digits, or empty while not known. Free with gcs_buffer_free(). */
 GCS_API gcs_status gcs_client_cluster_id(gcs_client client, gcs_buffer **out_cluster_id);
 
-/* Counters as a JSON object: "state"; calls "started", "completed" (with a reply), "failed", "pending", of which "waiting" for a
- * connection or room on it, and "in_flight"; "not_taken": those counted by max_pending_calls; "pending_bytes"; "refused": those
- * beyond these limits, which count nowhere else; "sent_again";
- * "connects", "disconnects" and "last_disconnect", a text; "bytes_sent", "bytes_received"; "methods": by path, or "other",
- * how calls ended ("ok", "failed", "cancelled", "expired") and how often they were "sent_again"; "latencies": from acceptance to
- * end, as [upper bound in nanoseconds, count] pairs that grow. Free with gcs_buffer_free(). */
+/* Counters as a JSON object: "state"; calls "started", "completed" (with a reply), "failed" (in any other way), "pending", of which
+ * "waiting" for a connection or room on it, and "in_flight", gcs_client_connect() included; "not_taken": those counted by
+ * max_pending_calls; "pending_bytes"; "refused": those beyond these limits, which count nowhere else; "sent_again"; "connects",
+ * "disconnects"; "last_disconnect": why the last connection was lost; "last_connect_error": why the last attempt to connect
+ * failed; "bytes_sent", "bytes_received"; "methods": by path, or "other", how calls ended ("ok", "failed", "cancelled",
+ * "expired") and how often they were "sent_again"; "latencies": from acceptance to end, as [upper bound in nanoseconds, count]
+ * pairs that grow. Free with gcs_buffer_free(). */
 GCS_API gcs_status gcs_client_stats(gcs_client client, gcs_buffer **out_json);
 
 /* Ends every pending call with GCS_CLOSED and gives the client up. Never blocks. */
@@ -354,11 +358,11 @@ GCS_API gcs_status gcs_event_status(const gcs_event *event);
 GCS_API uint32_t gcs_event_flags(const gcs_event *event);
 /* What the kind's comment says; 0 otherwise. */
 GCS_API int64_t gcs_event_number(const gcs_event *event);
-/* Of a failure, or of a state or log event: what happened, to what, and what to do. Empty otherwise. */
+/* Of a failure that is not GCS_CANCELLED, or of a state or log event: what happened, to what, and what to do; else empty. */
 GCS_API const char *gcs_event_message(const gcs_event *event);
 /* "/ray.rpc.Service/Method", or empty. */
 GCS_API const char *gcs_event_method(const gcs_event *event);
-/* Of a failure, "host:port" of the server that was asked; else empty. */
+/* Of a failure that is not GCS_CANCELLED, "host:port" of the server that was asked; else empty. */
 GCS_API const char *gcs_event_address(const gcs_event *event);
 /* grpc-status-details-bin as the server sent it, decoded from base64; empty if there was none. */
 GCS_API gcs_bytes gcs_event_details(const gcs_event *event);

@@ -73,15 +73,17 @@ def connect(
         token: the token of a cluster that demands one. None: found as Ray finds it (RAY_AUTH_TOKEN,
             RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token, ...); "": none is sent.
         wait_for_ready: whether calls wait, within their timeout, while there is no connection, or
-            fail at once.
+            fail at once. Connecting itself always waits, for `connect_timeout`.
         on_cluster_change: "error": when the GCS comes back as another cluster, every call fails
-            with ClusterChangedError; "adopt": the client goes on with the new one.
+            with ClusterChangedError; "adopt": the client goes on with the new one. A `cluster_id`
+            holds for the first connection either way.
         max_send_message: the largest request, in bytes. None: 512 MiB.
         max_receive_message: the largest reply, in bytes. None: 512 MiB.
         tcp_user_timeout: how long sent data may stay unacknowledged before the connection counts as
             lost, in seconds. None: 20 s.
-        max_pending_calls: how many calls may be under way, or have ended without anybody having
-            taken that; one more fails at once with LimitExceededError. None: 1 000 000.
+        max_pending_calls: how many calls and watches may be under way, or have ended without
+            anybody having taken that; one more fails at once with LimitExceededError. None:
+            1 000 000.
         max_pending_bytes: what their requests may have together, in bytes; likewise. None: 4 GiB.
         tls: whether the connection uses TLS: a `TlsConfig` that names the files; True: with the
             files of Ray's variables RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY;
@@ -167,13 +169,15 @@ class GcsClient:
         """Has the state now, and every change, told to a function, in a thread of its own.
 
         Args:
-            callback: gets a `StateChange`. What it raises goes to `threading.excepthook`.
+            callback: gets a `StateChange`. What it raises goes to `threading.excepthook`, and it is told the next change all the same.
 
         Returns:
-            A function that ends it; it ends by itself when the client is closed.
+            A function that ends it, and returns even if the callback is running; it ends by itself when the client is closed.
 
         Raises:
+            TypeError: the callback is no function, or a coroutine function.
             ClientClosedError: the client is closed.
+            LimitExceededError: `max_pending_calls` are pending; a watch counts as one.
         """
         return self._channel.watch_with(callback).close
 
@@ -183,12 +187,13 @@ class GcsClient:
         Returns:
             "state"; the calls "started", "completed" (with a reply), "failed" and "pending", of
             which "waiting" for a connection or for room on it, and "in_flight"; "not_taken" and
-            "pending_bytes", which `max_pending_calls` and `max_pending_bytes` bound; "refused"
-            beyond these, which count nowhere else; "sent_again"; "connects", "disconnects" and
-            "last_disconnect", a text; "bytes_sent" and
-            "bytes_received"; "methods": for each path, or "other", how calls ended ("ok", "failed",
-            "cancelled", "expired"), and how often they were "sent_again"; "latencies": from the
-            call to its end, pairs of an upper bound in nanoseconds and a count.
+            "pending_bytes", which `max_pending_calls` and `max_pending_bytes` bound; "refused":
+            those beyond these, which count nowhere else; "sent_again"; "connects", "disconnects";
+            "last_disconnect": why the last connection was lost; "last_connect_error": why the last
+            attempt to connect failed; "bytes_sent", "bytes_received"; "methods": for each path, or
+            "other", how calls ended ("ok", "failed", "cancelled", "expired"), and how often they
+            were "sent_again"; "latencies": from the call to its end, pairs of an upper bound in
+            nanoseconds and a count. Connecting counts as a call, but has no method.
 
         Raises:
             ClientClosedError: the client is closed.
@@ -235,19 +240,6 @@ class GcsClient:
         self,
         service: str,
         method: str,
-        request: Buffer = ...,
-        *,
-        reply_type: None = ...,
-        timeout: float | None = ...,
-        retry: Retry | None = ...,
-        wait_for_ready: bool | None = ...,
-    ) -> bytes: ...
-
-    @overload
-    def call(
-        self,
-        service: str,
-        method: str,
         request: Message | Mapping[str, Any],
         *,
         reply_type: None = ...,
@@ -255,6 +247,19 @@ class GcsClient:
         retry: Retry | None = ...,
         wait_for_ready: bool | None = ...,
     ) -> Any: ...
+
+    @overload
+    def call(
+        self,
+        service: str,
+        method: str,
+        request: Buffer = ...,
+        *,
+        reply_type: None = ...,
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        wait_for_ready: bool | None = ...,
+    ) -> bytes: ...
 
     def call(
         self,

@@ -110,10 +110,30 @@ TEST_F(CredentialsTest, WhiteSpaceAroundATokenIsNotPartOfIt) {
 
 TEST_F(CredentialsTest, APlaceThatHoldsOnlyWhiteSpaceHoldsNone) {
   environment.set("RAY_AUTH_TOKEN", "  ");
-  environment.set("RAY_AUTH_TOKEN_PATH", folder.write("token", " \n"));
   folder.write(".ray/auth_token", "from-home");
   EXPECT_EQ(found(), "from-home");
+  folder.write(".ray/auth_token", " \n");
+  EXPECT_EQ(found(), "");
   EXPECT_NE(where.find("is empty"), std::string::npos) << where;
+}
+
+TEST_F(CredentialsTest, ANamedFileThatIsEmptyIsRefusedAndNoOtherTokenIsShown) {
+  environment.set("RAY_AUTH_TOKEN_PATH", folder.write("token", " \nsecond line"));
+  folder.write(".ray/auth_token", "from-home");
+  const std::string message = refused();
+  EXPECT_NE(message.find(folder.path() + "/token"), std::string::npos) << message;
+  EXPECT_NE(message.find("is empty"), std::string::npos) << message;
+}
+
+TEST_F(CredentialsTest, ANamedFileThatIsEmptyForAMomentChangesNothing) {
+  environment.set("RAY_AUTH_TOKEN_PATH", folder.write("token", "from-path"));
+  folder.write(".ray/auth_token", "from-home");
+  Credentials credentials{std::nullopt};
+  ASSERT_FALSE(credentials.load());
+  folder.write("token", "");
+  EXPECT_FALSE(credentials.reload());
+  EXPECT_EQ(credentials.token(), "from-path");
+  EXPECT_NE(credentials.where_looked().find("is empty"), std::string::npos);
 }
 
 TEST_F(CredentialsTest, ANamedFileThatCannotBeReadIsRefused) {
@@ -136,11 +156,11 @@ TEST_F(CredentialsTest, AFifoDoesNotHangIt) {
   const std::string path = folder.path() + "/fifo";
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
   environment.set("RAY_AUTH_TOKEN_PATH", path);
-  EXPECT_EQ(found(), "");
+  EXPECT_NE(refused().find("is empty"), std::string::npos);
 }
 
 TEST_F(CredentialsTest, ATokenThatNoHeaderCanCarryIsRefusedAndNotShown) {
-  for (const char* bad : {"se cret", "secr\x01t",
+  for (const char* bad : {"secr\x01t",
                           "s\xc3\xa9"
                           "cret",
                           "a\tb", "secr\x7ft"}) {
@@ -154,6 +174,10 @@ TEST_F(CredentialsTest, ATokenThatNoHeaderCanCarryIsRefusedAndNotShown) {
     EXPECT_NE(refused().find("/.ray/auth_token"), std::string::npos);
     folder.write(".ray/auth_token", "");
   }
+}
+
+TEST_F(CredentialsTest, ATokenMayHaveSpacesInside) {
+  EXPECT_EQ(found("se cret"), "se cret");
 }
 
 TEST_F(CredentialsTest, TheServiceAccountIsAPlaceOnlyWhenAskedFor) {

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ from gcs_cffi import LimitExceededError, sync
 from gcs_cffi.testing import GcsServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gcs_cffi.options import StateChange
 
@@ -37,8 +39,27 @@ async def test_a_watch_gives_the_state_now_and_every_change(own_server: GcsServe
         assert lost.reason
         own_server.start()
         again = await asyncio.wait_for(anext(changes), 20)
+        while again.state == "lost":  # with another reason: nobody listened yet
+            again = await asyncio.wait_for(anext(changes), 20)
         assert again.state == "ready"
         assert own_server.address in again.reason
+        # In memory: it is another cluster, which the client has adopted.
+        assert str(gcs.cluster_id) in again.reason
+
+
+async def test_a_watch_says_that_the_gcs_is_another_cluster_now(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs, gcs.watch_state() as changes:
+        old = str(gcs.cluster_id)
+        own_server.kill()
+        own_server.start()
+        while True:
+            change = await asyncio.wait_for(anext(changes), 20)
+            if old in change.reason:
+                break
+        assert change.state == "lost"
+        assert gcs.stats()["last_connect_error"] == change.reason
+        with pytest.raises(gcs_cffi.ClusterChangedError, match=old):
+            await gcs.kv.get("key")
 
 
 async def test_a_watch_ends_with_its_client(own_server: GcsServer) -> None:
@@ -58,6 +79,62 @@ async def test_a_watch_that_is_left_leaves_nothing_behind(own_server: GcsServer)
         while gcs.stats()["not_taken"] > 0:
             assert time.monotonic() < deadline, gcs.stats()
             await asyncio.sleep(0.01)
+
+
+def test_a_watch_that_a_thread_leaves_leaves_nothing_behind(own_server: GcsServer) -> None:
+    with sync.connect(own_server.address) as gcs:
+        for _ in range(50):
+            with gcs.watch_state() as changes:
+                next(changes)
+            gcs.on_state_change(lambda _: None)()
+        deadline = time.monotonic() + 5
+        while gcs.stats()["not_taken"] > 0:
+            assert time.monotonic() < deadline, gcs.stats()
+            time.sleep(0.01)
+
+
+async def test_a_watch_over_the_limit_is_refused_and_not_silent(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address, max_pending_calls=1) as gcs:
+        async with gcs.watch_state() as changes:
+            await anext(changes)
+            with pytest.raises(LimitExceededError):
+                await gcs.watch_state().__aenter__()
+            with pytest.raises(LimitExceededError):
+                gcs.on_state_change(lambda _: None)
+    with sync.connect(own_server.address, max_pending_calls=1) as blocking:
+        with blocking.watch_state() as states:
+            next(states)
+            with pytest.raises(LimitExceededError):
+                blocking.watch_state().__enter__()
+            with pytest.raises(LimitExceededError):
+                blocking.on_state_change(lambda _: None)
+
+
+async def test_what_cannot_be_told_anything_is_refused(own_server: GcsServer) -> None:
+    async def never_run(_: StateChange) -> None:
+        """Would give a coroutine that nobody awaits."""
+
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        with sync.connect(own_server.address) as blocking:
+            for client in (gcs, blocking):
+                for callback in (None, 3, never_run):
+                    with pytest.raises(TypeError, match="function"):
+                        client.on_state_change(callback)  # type: ignore[arg-type]
+
+
+async def test_a_function_is_told_nothing_once_it_has_been_let_go(own_server: GcsServer) -> None:
+    seen: list[StateChange] = []
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        stop = gcs.on_state_change(seen.append)
+        while gcs.stats()["not_taken"] == 0:
+            await asyncio.sleep(0)
+        told_in_this_turn = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.2, told_in_this_turn.set_result, None)
+        stop()
+        count = len(seen)
+        own_server.kill()
+        await told_in_this_turn
+        assert len(seen) == count
 
 
 async def test_a_wait_for_the_next_state_can_be_cancelled(own_server: GcsServer) -> None:
@@ -137,6 +214,64 @@ def test_a_function_is_told_in_a_thread_of_its_own(own_server: GcsServer) -> Non
         stop()
         stop()
     assert seen == [("ready", False)]
+
+
+def test_a_function_in_a_thread_may_raise_and_is_told_the_next_change(
+    own_server: GcsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(args.exc_type))
+
+    def note(change: StateChange) -> None:
+        seen.append(change.state)
+        raise ZeroDivisionError
+
+    with sync.connect(own_server.address) as gcs:
+        gcs.on_state_change(note)
+        own_server.kill()
+        deadline = time.monotonic() + 10
+        while "lost" not in seen and time.monotonic() < deadline:
+            time.sleep(0.01)
+    while "closed" not in seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (seen[0], seen[1], seen[-1]) == ("ready", "lost", "closed")
+    while len(raised) < len(seen) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(raised) == {ZeroDivisionError}
+
+
+def test_who_only_watches_gets_the_log_records_too(
+    own_server: GcsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sync.connect(own_server.address) as gcs, gcs.watch_state() as changes:
+        assert next(changes).state == "ready"
+        own_server.kill()
+        assert next(changes).state == "lost"
+        deadline = time.monotonic() + 10
+        while not caplog.records and time.monotonic() < deadline:
+            own_server.start()
+            next(changes)
+    assert any("lost the connection" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+async def test_a_client_does_not_go_to_another_process(
+    server: GcsServer, take: Callable[[object], object]
+) -> None:
+    """The number of its handle would stand for another client there, or for none."""
+    connecting = gcs_cffi.connect(server.address, token="secret")
+    with pytest.raises(TypeError):
+        take(connecting)
+    async with gcs_cffi.connect(server.address) as gcs:
+        with sync.connect(server.address) as blocking:
+            for client in (gcs, blocking):
+                things = [client.kv, client.jobs, client.nodes, client.watch_state(), client]
+                if take is copy.copy:
+                    things = [client._channel]
+                for thing in things:
+                    with pytest.raises(TypeError, match="belongs to its process"):
+                        take(thing)
 
 
 async def test_stats_say_how_the_calls_of_each_method_ended(server: GcsServer) -> None:
