@@ -211,11 +211,12 @@ class GcsClient:
         """Has the state now, and every change, told to a function, in the running event loop.
 
         Args:
-            callback: gets a `StateChange`. What it raises goes to the loop's exception handler, and
-                it is told the next change all the same.
+            callback: gets a `StateChange`. What it raises goes to the loop's exception handler.
+                It is told the next change all the same.
 
         Returns:
-            A function that ends it; it ends by itself when the client is closed.
+            A function that ends it.
+            It ends by itself when the client is closed.
 
         Raises:
             TypeError: the callback is no function, or a coroutine function.

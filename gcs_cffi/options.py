@@ -24,8 +24,8 @@ Retry = Literal["never", "safe", "always"]
 whenever its connection was lost."""
 
 State = Literal["idle", "connecting", "ready", "lost", "closed"]
-"""The states of a client. "lost" means that it is connecting again, or that it was given up since the
-GCS has come back as another cluster."""
+"""The states of a client. "lost" means that it is connecting again, or that it was given up since
+the GCS has come back as another cluster."""
 
 
 class StateChange(NamedTuple):

@@ -37,12 +37,11 @@ PHRASES = {
         "told to a function, in the running event loop.": (
             "told to a function, in a thread of its own."
         ),
-        "What it raises goes to the loop's exception handler, and it is told": (
-            "What it raises goes to `threading.excepthook`, and it is told"
+        "What it raises goes to the loop's exception handler.": (
+            "What it raises goes to `threading.excepthook`."
         ),
-        "A function that ends it; it": (
-            "A function that ends it, and returns even if the callback is running; it"
-        ),
+        "A function that ends it.": "A function that ends it, but does not wait for the callback.",
+        "import Buffer, Never, Self": "import Buffer, Self",
     },
 }
 CODE = (

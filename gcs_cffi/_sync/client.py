@@ -169,10 +169,12 @@ class GcsClient:
         """Has the state now, and every change, told to a function, in a thread of its own.
 
         Args:
-            callback: gets a `StateChange`. What it raises goes to `threading.excepthook`, and it is told the next change all the same.
+            callback: gets a `StateChange`. What it raises goes to `threading.excepthook`.
+                It is told the next change all the same.
 
         Returns:
-            A function that ends it, and returns even if the callback is running; it ends by itself when the client is closed.
+            A function that ends it, but does not wait for the callback.
+            It ends by itself when the client is closed.
 
         Raises:
             TypeError: the callback is no function, or a coroutine function.
