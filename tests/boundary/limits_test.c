@@ -4,6 +4,7 @@
  * value, one of a batch by its event, and whoever goes on without ever taking an event is refused
  * whole.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "check.h"
@@ -42,11 +43,11 @@ static uint64_t count_of(gcs_client client, const char* name) {
   return strtoull(found + strlen(quoted), NULL, 10);
 }
 
-static int releases;
+static atomic_int releases;
 
 static void release(void* user, const void* data, size_t size) {
   (void)user, (void)data, (void)size;
-  ++releases;
+  atomic_fetch_add(&releases, 1);
 }
 
 static void a_single_call_too_many_is_refused_at_once(void) {

@@ -244,7 +244,7 @@ TEST_F(CredentialsTest, APlaceThatHasBecomeUnreadableKeepsTheTokenAndIsNamed) {
   EXPECT_FALSE(credentials.reload());
   EXPECT_EQ(credentials.token(), "old");
   EXPECT_NE(credentials.where_looked().find(path), std::string::npos) << credentials.where_looked();
-  folder.write("token", "not usable");
+  folder.write("token", "not\tusable");
   EXPECT_FALSE(credentials.reload());
   EXPECT_EQ(credentials.token(), "old");
   EXPECT_NE(credentials.where_looked().find(path), std::string::npos) << credentials.where_looked();

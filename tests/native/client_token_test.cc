@@ -155,11 +155,11 @@ TEST_F(ClientToken, DisabledAuthenticationSendsNoToken) {
 }
 
 TEST_F(ClientToken, ATokenThatCannotBeUsedRefusesTheClient) {
-  options.token = "white space";
+  options.token = "white\tspace";
   EXPECT_EQ(GcsClient::create(options, 1, &refusal), nullptr);
   EXPECT_EQ(refusal.status, Status::kInvalidArgument);
   EXPECT_EQ(refusal.flags, kFlagLocal | kFlagAuth);
-  EXPECT_EQ(refusal.message.find("white space\""), std::string::npos);
+  EXPECT_EQ(refusal.message.find("white\tspace"), std::string::npos);
   options.token.reset();
   environment.set("RAY_AUTH_TOKEN_PATH", "/does/not/exist");
   EXPECT_EQ(GcsClient::create(options, 1, &refusal), nullptr);

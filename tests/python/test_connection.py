@@ -8,6 +8,7 @@ import copy
 import pickle
 import threading
 import time
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pytest
@@ -200,7 +201,8 @@ def test_a_thread_may_watch_too(own_server: GcsServer) -> None:
             time.sleep(0.01)
     thread.join(10)
     assert not thread.is_alive()
-    assert states == ["ready", "lost", "closed"]
+    # Lost for one reason after the other.
+    assert [state for state, _ in groupby(states)] == ["ready", "lost", "closed"]
 
 
 def test_a_function_is_told_in_a_thread_of_its_own(own_server: GcsServer) -> None:
