@@ -42,6 +42,7 @@ PHRASES = {
         ),
         "A function that ends it.": "A function that ends it, but does not wait for the callback.",
         "import Buffer, Never, Self": "import Buffer, Self",
+        "<gcs_cffi.GcsClient of": "<gcs_cffi.sync.GcsClient of",
     },
 }
 CODE = (

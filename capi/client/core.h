@@ -138,6 +138,7 @@ class Core final : private Link::Owner {
   void set_state(State state, std::string_view why) noexcept;
   void note_disconnect(std::string_view what, std::string_view why) noexcept;
   void note_failed_attempt(std::string_view why) noexcept;
+  void note_tls_problem() noexcept;
   void count_bytes(Link& link) noexcept;
   std::vector<transport::Header> metadata(bool with_cluster_id) const;
   std::string no_connection_text(std::string_view within = {}) const noexcept;
@@ -175,6 +176,7 @@ class Core final : private Link::Owner {
   bool cluster_has_changed_ = false;  // every call fails with the text
   std::string cluster_changed_;
   std::string last_failure_;  // since it was ready
+  std::string tls_problem_;   // what was logged last
   std::string state_reason_;  // what watches were told last
   ConnectionLog log_;
 

@@ -11,6 +11,7 @@
 #include "client/log.h"
 #include "client/reply.h"
 #include "client/text.h"
+#include "transport/tls_context.h"
 
 namespace gcs {
 
@@ -46,6 +47,7 @@ void Core::connect() {
   try {
     Link::Owner& owner = *this;
     current_ = std::make_unique<Link>(owner, connector_, address_, connection_options_);
+    note_tls_problem();
   } catch (const std::exception& error) {
     note_failed_attempt(reason_of(error));
     fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
@@ -296,6 +298,16 @@ void Core::note_failed_attempt(std::string_view why) noexcept {
   status_.set_last_connect_error(why);
   log_.write(now_, news ? log::Level::kWarning : log::Level::kInfo,
              join({"cannot connect to ", address_text_, ": ", why}));
+}
+
+void Core::note_tls_problem() noexcept {
+  const auto& tls = connection_options_.tls;
+  if (!tls || tls->problem() == tls_problem_) return;
+  assign(tls_problem_, tls->problem());
+  if (tls_problem_.empty()) return;
+  log::write(log::Level::kWarning, join({"the files for TLS to ", address_text_,
+                                         " have changed and cannot be used: ", tls_problem_,
+                                         "; the client goes on with what it had read"}));
 }
 
 // Watches hear of every change, and of every new reason for what has not changed.

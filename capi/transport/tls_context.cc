@@ -267,8 +267,10 @@ std::shared_ptr<const TlsMaterial> TlsContext::current() noexcept {
     // Before they are read: what changes meanwhile is seen the next time.
     const FileStates states = states_of_files();
     if (states != states_ || material_->is_doubtful()) read_files(states);
-  } catch (const TlsLoadError&) {
+    problem_.clear();
+  } catch (TlsLoadError& error) {
     // Half of a rotation, perhaps; the next connection looks again.
+    problem_ = std::move(error.text);
   } catch (const std::bad_alloc&) {
   }
   return material_;

@@ -78,6 +78,8 @@ class TlsContext {
 
   // For the next connection.
   std::shared_ptr<const TlsMaterial> current() noexcept;
+  // Why the files, which have changed, could not be used by it; empty when they could.
+  const std::string& problem() const noexcept { return problem_; }
 
  private:
   // Tells one state of a file from another.
@@ -101,6 +103,7 @@ class TlsContext {
   std::string system_folder_;
   FileStates states_{};
   std::shared_ptr<const TlsMaterial> material_;
+  std::string problem_;
 };
 
 }  // namespace gcs::transport

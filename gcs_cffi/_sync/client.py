@@ -338,4 +338,4 @@ class GcsClient:
 
     def __repr__(self) -> str:
         """Address and state."""
-        return f"<{type(self).__module__}.GcsClient of {self.address}, {self.state}>"
+        return f"<gcs_cffi.sync.GcsClient of {self.address}, {self.state}>"

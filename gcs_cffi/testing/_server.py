@@ -189,6 +189,7 @@ class GcsServer:
         Raises:
             GcsServerError: there is no such server, it runs already, its port is taken, it ended,
                 or it does not answer within `start_timeout`. The text has the end of its log.
+            FileNotFoundError: a file for its token or for TLS is not there.
         """
         with self._lock:
             if self._processes is not None and self._processes.closed:

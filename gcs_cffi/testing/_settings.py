@@ -39,12 +39,12 @@ class ServerSettings:
         if isinstance(token, str):
             env["RAY_AUTH_TOKEN"] = token
         elif token is not None:
-            env["RAY_AUTH_TOKEN_PATH"] = os.fspath(token)
+            env["RAY_AUTH_TOKEN_PATH"] = _existing("token", token)
         if self.tls is not None:
             env["RAY_USE_TLS"] = "1"
-            env["RAY_TLS_SERVER_CERT"] = os.fspath(self.tls.cert)
-            env["RAY_TLS_SERVER_KEY"] = os.fspath(self.tls.key)
-            env["RAY_TLS_CA_CERT"] = os.fspath(self.tls.ca)
+            env["RAY_TLS_SERVER_CERT"] = _existing("tls.cert", self.tls.cert)
+            env["RAY_TLS_SERVER_KEY"] = _existing("tls.key", self.tls.key)
+            env["RAY_TLS_CA_CERT"] = _existing("tls.ca", self.tls.ca)
         return env | self.env
 
     def arguments(
@@ -91,6 +91,14 @@ def token_in(env: Mapping[str, str]) -> str | None:
         return Path(path).read_text().split("\n", 1)[0].strip() if path else None
     except OSError:
         return None  # the server will say what it thinks of that
+
+
+def _existing(name: str, path: str | os.PathLike[str]) -> str:
+    """The path as the server, which has another working directory, finds it."""
+    found = Path(path).absolute()
+    if not found.is_file():
+        raise FileNotFoundError(f"{name}: there is no file {found}")
+    return str(found)
 
 
 def tls_in(env: Mapping[str, str], given: TlsFiles | None) -> TlsFiles | None:

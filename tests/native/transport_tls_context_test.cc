@@ -147,15 +147,20 @@ TEST_F(TlsContextTest, HalfARotationChangesNothingUntilTheOtherHalfIsThere) {
   const Identity next({.common_name = "next"}, &authority);
   folder.write("cert.pem", next.certificate_pem());
   EXPECT_NE(shown(*options.tls).find("CN=client"), std::string::npos);
+  EXPECT_NE(options.tls->problem(), "");
   folder.write("key.pem", next.key_pem());
   EXPECT_NE(shown(*options.tls).find("CN=next"), std::string::npos);
+  EXPECT_EQ(options.tls->problem(), "");
 }
 
 TEST_F(TlsContextTest, AFileThatCannotBeReadAnyMoreKeepsWhatWasRead) {
   show(client_identity);
   load();
+  EXPECT_EQ(options.tls->problem(), "");
   std::filesystem::remove(settings.key_file);
   EXPECT_NE(shown(*options.tls).find("CN=client"), std::string::npos);
+  EXPECT_NE(options.tls->problem().find(settings.key_file), std::string::npos)
+      << options.tls->problem();
   folder.write("ca.pem", "gone");
   EXPECT_NE(shown(*options.tls).find("CN=client"), std::string::npos);
   ScriptedPeer peer(echoing());

@@ -93,8 +93,9 @@ async def test_address_cluster_and_version_are_known(server: GcsServer) -> None:
         cluster_id = gcs.cluster_id
     assert gcs.cluster_id == cluster_id
     assert gcs.address == server.address
-    assert server.address in repr(gcs)
-    assert "closed" in repr(gcs)
+    assert repr(gcs) == f"<gcs_cffi.GcsClient of {server.address}, closed>"
+    with gcs_cffi.sync.connect(server.address) as blocking:
+        assert repr(blocking) == f"<gcs_cffi.sync.GcsClient of {server.address}, ready>"
 
 
 async def test_the_expected_cluster_is_taken_in_each_form(server: GcsServer) -> None:

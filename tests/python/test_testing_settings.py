@@ -177,6 +177,29 @@ def test_a_server_with_tls_speaks_to_those_with_a_certificate(certificates: TlsF
         assert not answers(server)
 
 
+def test_files_may_be_named_from_the_working_directory(
+    certificates: TlsFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(certificates.cert).parent)
+    paths = (certificates.cert, certificates.key, certificates.ca)
+    named = TlsFiles(*(Path(path).name for path in paths))
+    with GcsServer(tls=named) as server:
+        assert answers(server, tls=certificates)
+
+
+def test_files_that_are_not_there_are_named_before_anything_is_started(
+    certificates: TlsFiles, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.pem"
+    servers = {
+        "tls.key": GcsServer(tls=TlsFiles(certificates.cert, gone, certificates.ca)),
+        "token": GcsServer(token=gone),
+    }
+    for name, server in servers.items():
+        with pytest.raises(FileNotFoundError, match=rf"{name}: there is no file .*gone\.pem"):
+            server.__enter__()
+
+
 def redis_says(address: str, command: bytes) -> bytes:
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=5.0) as connection:

@@ -252,28 +252,48 @@ def test_arguments_of_other_types_are_refused() -> None:
 # ---- Over time ---------------------------------------------------------------------------------
 
 
+def copied(issued: Issued, folder: Path) -> Issued:
+    """The same files, under the same names whoever they are of."""
+    copy = Issued(folder / "cert.pem", folder / "key.pem", folder / "ca.pem")
+    pairs = ((issued.cert, copy.cert), (issued.key, copy.key), (issued.ca, copy.ca))
+    for source, target in pairs:
+        shutil.copy(source, target)
+    return copy
+
+
 def test_rotated_files_are_used_when_it_connects_again(
     hide_user: None, everyone: Everyone, tmp_path: Path
 ) -> None:
     now, later = Authority(tmp_path / "now", "now CA"), Authority(tmp_path / "later", "later CA")
-    used = Issued(tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "ca.pem")
-
-    def rotate_to(authority: Authority) -> None:
-        made = authority.issue("both")
-        for source, target in ((made.cert, used.cert), (made.key, used.key), (made.ca, used.ca)):
-            shutil.copy(source, target)
-
-    rotate_to(now)
+    used = copied(now.issue("both"), tmp_path)
     with (
         GcsServer(tls=used.files()) as server,
         sync.connect(server.address, tls=used.config(), on_cluster_change="adopt") as gcs,
     ):
         gcs.kv.put("key", b"value", namespace="rotation")
         server.stop()
-        rotate_to(later)
+        copied(later.issue("both"), tmp_path)
         server.start()
         assert gcs.kv.get("key", namespace="rotation") is None
         assert gcs.state == "ready"
+
+
+def test_rotated_files_that_cannot_be_used_are_told_and_the_old_ones_go_on(
+    hide_user: None, everyone: Everyone, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = copied(everyone.client, tmp_path)
+    with (
+        GcsServer(tls=everyone.server.files()) as server,
+        sync.connect(server.address, tls=own.config(), on_cluster_change="adopt") as gcs,
+    ):
+        server.stop()
+        own.cert.write_text("no certificate")
+        server.start()
+        assert gcs.kv.get("key", namespace="rotation") is None
+        gcs.kv.get("key", namespace="rotation")  # which takes the records out
+    told = [record.getMessage() for record in caplog.records if "TLS" in record.getMessage()]
+    assert len(told) == 1
+    assert str(own.cert) in told[0]
 
 
 USE = """
