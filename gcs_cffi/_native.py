@@ -431,7 +431,7 @@ def _check(status: int, action: str) -> None:
 def _error_from(status: int, error: Any, action: str) -> GcsError:
     """Makes the exception of a failed function, and frees the library's object for it."""
     if error == ffi.NULL:
-        return from_status(status, _status.FLAG_LOCAL, f"cannot {action}")
+        return from_status(status, _status.FLAG_LOCAL, _status.cannot(action, status))
     try:
         flags = lib.gcs_error_flags(error)
         return from_status(status, flags, _text(lib.gcs_error_message(error)))

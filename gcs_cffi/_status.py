@@ -43,6 +43,13 @@ FLAG_RETRYABLE: Final = 4
 FLAG_TIMEOUT: Final = 8
 FLAG_AUTH: Final = 16
 
+_HINTS: Final[dict[int, str]] = {
+    BAD_HANDLE: "it was closed",
+    FORKED: "it was made before this process was forked; make a new one here",
+    LIMIT: "the client's max_pending_calls are pending",
+}
+"""What a status means for a client, where the library has no text about it."""
+
 NAMES: Final[dict[int, str]] = {
     OK: "GCS_OK",
     INVALID_ARGUMENT: "GCS_INVALID_ARGUMENT",
@@ -124,3 +131,9 @@ def status_name(status: int) -> str:
     if name is not None:
         return name
     return f"RAY_STATUS_{status - RAY}" if status > RAY else f"STATUS_{status}"
+
+
+def cannot(action: str, status: int) -> str:
+    """What is said of an action that failed with this status, and without a text."""
+    hint = _HINTS.get(status)
+    return f"cannot {action}: {hint}" if hint else f"cannot {action}"

@@ -69,7 +69,8 @@ def connect(
         address: "host:port" or "[v6]:port". None: the environment variable RAY_ADDRESS, then the
             file that `ray start` leaves on its machine.
         connect_timeout: what connecting may take altogether, repeated attempts included, in
-            seconds; `math.inf` for no bound. One attempt takes no longer either.
+            seconds. One attempt takes no longer either. `math.inf`: a GCS that is not there yet is
+            waited for.
         timeout: what a call may take that names no timeout of its own, in seconds; `math.inf` for
             no bound.
         cluster_id: the cluster that is expected, as an id or 56 hexadecimal digits; connecting to

@@ -8,7 +8,9 @@ namespace gcs::shim {
 Refusal check_size(const GcsClient& client, std::size_t name, std::size_t key, std::size_t body) {
   const std::uint64_t limit = client.options().max_send_message;
   if (name <= limit && key <= limit - name && body <= limit - name - key) return {};
-  return refuse(Status::kLimit, "the request is larger than max_send_message, which is " +
+  return refuse(Status::kLimit, "the request (namespace, key and body of " + std::to_string(name) +
+                                    ", " + std::to_string(key) + " and " + std::to_string(body) +
+                                    " bytes) is larger than max_send_message, which is " +
                                     std::to_string(limit) + " bytes; nothing was sent");
 }
 

@@ -88,6 +88,7 @@ struct StreamState {
   bool message_complete = false;
   bool finished = false;       // the peer has ended its half, and result holds what it said
   bool reset_by_peer = false;  // RST_STREAM was received
+  bool oversized = false;      // its headers are larger than what is ever framed
   bool ended = false;          // on the list of those just ended
 };
 

@@ -45,6 +45,7 @@ void Http2Session::Callbacks::install(nghttp2_session_callbacks* callbacks) noex
   nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frame_limit);
   nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, frame_sent);
+  nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, frame_not_sent);
   nghttp2_session_callbacks_set_on_header_callback(callbacks, header);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data_chunk);
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, frame_received);
@@ -125,6 +126,14 @@ int Http2Session::Callbacks::frame_sent(nghttp2_session*, const nghttp2_frame* f
     error(nullptr, 0, reinterpret_cast<const char*>(frame->goaway.opaque_data),
           frame->goaway.opaque_data_len, self);
   }
+  return 0;
+}
+
+int Http2Session::Callbacks::frame_not_sent(nghttp2_session*, const nghttp2_frame* frame,
+                                            int reason, void* self) noexcept {
+  if (frame->hd.type != NGHTTP2_HEADERS || reason != NGHTTP2_ERR_FRAME_SIZE_ERROR) return 0;
+  if (UnaryCall* const call = session_of(self)->find(frame->hd.stream_id))
+    call->stream.oversized = true;
   return 0;
 }
 

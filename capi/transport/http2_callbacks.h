@@ -34,6 +34,8 @@ struct Http2Session::Callbacks {
                        const std::uint8_t* frame_header, std::size_t length,
                        nghttp2_data_source* source, void* self) noexcept;
   static int frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* self) noexcept;
+  static int frame_not_sent(nghttp2_session* session, const nghttp2_frame* frame, int error,
+                            void* self) noexcept;
 
   // Receiving.
   static int header(nghttp2_session* session, const nghttp2_frame* frame, const std::uint8_t* name,

@@ -296,9 +296,12 @@ void Http2Session::stream_closed(std::int32_t stream_id, std::uint32_t error_cod
       if (call->stream.reset_by_peer) {
         set_result(*call, status_of_http2_error(error_code), Origin::kPeer,
                    "the peer ended the stream with RST_STREAM " + name);
-      } else if (error_code == NGHTTP2_REFUSED_STREAM) {
+      } else if (error_code == NGHTTP2_REFUSED_STREAM && !call->stream.oversized) {
         set_result(*call, StatusCode::kUnavailable, Origin::kPeer,
                    "the peer did not take the call: " + drain_reason_);
+      } else if (error_code == NGHTTP2_REFUSED_STREAM) {
+        set_result(*call, StatusCode::kResourceExhausted, Origin::kLocal,
+                   "the call was not sent: its headers are too large");
       } else {
         set_result(*call, StatusCode::kInternal, Origin::kLocal,
                    "the reply breaks the rules of HTTP/2 (" + name + ")" +

@@ -163,6 +163,19 @@ TEST_F(CallTest, MetadataTravelsWithCallsStartedAfterIt) {
   EXPECT_EQ(seen[4].header("ray_cluster_id"), "");
 }
 
+TEST_F(CallTest, HeadersThatCannotBeFramedAreSaidToBeTooLarge) {
+  ScriptedPeer peer(echo_all);
+  ASSERT_TRUE(connect_to(peer));
+  connection->set_metadata({{"authorization", "Bearer " + std::string(70'000, 'x')}});
+  TestCall& call = add_call();
+  start(call);
+  ASSERT_TRUE(run_to_end(call));
+  EXPECT_EQ(call.result.code, StatusCode::kResourceExhausted);
+  EXPECT_EQ(call.result.origin, Origin::kLocal);
+  EXPECT_EQ(call.result.fate, Fate::kNeverRan);
+  EXPECT_NE(call.result.message.find("too large"), std::string::npos) << call.result.message;
+}
+
 TEST_F(CallTest, SixtyFourMebibytesTravelBothWaysByReference) {
   ScriptedPeer peer(echo_all);
   ASSERT_TRUE(connect_to(peer));
