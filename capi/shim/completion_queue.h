@@ -19,6 +19,7 @@
 // with the last.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -99,7 +100,7 @@ class CompletionQueue final : public CompletionSink {
   const std::shared_ptr<RefusedCount> refused_ = std::make_shared<RefusedCount>();
   std::mutex mutex_;
   EventList events_;
-  bool closed_ = false;
+  std::atomic<bool> closed_{false};  // changed under the lock
   bool signalled_ = false;
   int descriptor_ = -1;  // with a wake function: only made when somebody waits
 };
