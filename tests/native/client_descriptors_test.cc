@@ -17,16 +17,12 @@
 #include <string_view>
 #include <vector>
 
-#include "environment.h"
-#include "gcs_peer.h"
+#include "starved_client_test.h"
 
 namespace gcs::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr std::int64_t kTimeout = 20'000 * kMillisecond;
 
 void must(bool done) {
   if (done) return;
@@ -106,43 +102,9 @@ class DescriptorLimit {
   rlimit before_{};
 };
 
-class ClientDescriptors : public ::testing::Test {
+class ClientDescriptors : public StarvedClientTest {
  protected:
-  ClientDescriptors() {
-    gcs_client_options_init(&options_, sizeof options_);
-    options_.token = "";
-    gcs_log_set_level(GCS_LOG_OFF);
-    use_address("127.0.0.1");
-  }
-  void use_address(const std::string& host) {
-    address_ = peer_.address(host);
-    options_.address = address_.c_str();
-  }
-  gcs_status create() {
-    gcs_error* error = nullptr;
-    const gcs_status status = gcs_client_create(&options_, &client_, &error);
-    message_ = gcs_error_message(error);
-    flags_ = gcs_error_flags(error);
-    gcs_error_free(error);
-    return status;
-  }
-  void destroy() {
-    EXPECT_EQ(gcs_client_destroy(client_, kTimeout), GCS_OK);
-    EXPECT_EQ(gcs_shutdown(kTimeout), GCS_OK);
-  }
-  void get(std::string_view key, Ending& ending, int wait_for_ready = 1) {
-    gcs_call_options options;
-    gcs_call_options_init(&options, sizeof options);
-    options.timeout = kTimeout;
-    options.wait_for_ready = wait_for_ready;
-    ASSERT_EQ(gcs_kv_get(client_, {"n", 1}, {key.data(), key.size()}, &options, nullptr,
-                         Ending::receive, &ending, nullptr),
-              GCS_OK);
-  }
-  void expect_value(Ending& ending) {
-    ASSERT_TRUE(ending.wait());
-    EXPECT_EQ(ending.status(), GCS_OK) << ending.message();
-  }
+  gcs_status create() { return StarvedClientTest::create(peer_.address(host_)); }
   static void expect_advice(const std::string& message) {
     EXPECT_NE(message.find("oo many open files"), std::string::npos) << message;
     EXPECT_NE(message.find("ulimit -n"), std::string::npos) << message;
@@ -158,13 +120,8 @@ class ClientDescriptors : public ::testing::Test {
     expect_advice(connect.message());
   }
 
-  ScopedEnvironment environment_;
   PeerProcess peer_;
-  gcs_client_options options_;
-  std::string address_;
-  gcs_client client_ = 0;
-  std::string message_;
-  std::uint32_t flags_ = 0;
+  std::string host_ = "127.0.0.1";
 };
 
 TEST_F(ClientDescriptors, AClientThatCannotBeMadeSaysSoAndOneThatCanConnectsLater) {
@@ -232,7 +189,7 @@ TEST_F(ClientDescriptors, ALostConnectionIsMadeAgainWhenThereAreDescriptors) {
 }
 
 TEST_F(ClientDescriptors, ANameIsLookedUpWhenThereAreDescriptors) {
-  use_address("localhost");
+  host_ = "localhost";
   const std::size_t open = open_descriptors();
   ASSERT_EQ(create(), GCS_OK);
   Ending waiting;

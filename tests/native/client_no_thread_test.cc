@@ -14,8 +14,7 @@
 #include <limits>
 #include <string_view>
 
-#include "environment.h"
-#include "gcs_peer.h"
+#include "starved_client_test.h"
 
 namespace {
 
@@ -63,8 +62,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr std::int64_t kTimeout = 20'000 * kMillisecond;
 constexpr int kForEver = std::numeric_limits<int>::max();
 
 // From now on `first` threads can be started, then none `count` times, then any.
@@ -79,45 +76,17 @@ void grant_threads() {
   granted = kForEver;
 }
 
-class ClientNoThread : public ::testing::Test {
+class ClientNoThread : public StarvedClientTest {
  protected:
   ClientNoThread() {
     is_peer = true;
     peer_ = std::make_unique<GcsPeer>();
     is_peer = false;
-    gcs_log_set_level(GCS_LOG_OFF);
   }
   ~ClientNoThread() override { grant_threads(); }
 
   gcs_status create(const std::string& host) {
-    const std::string address = peer_->address(host);
-    gcs_client_options options;
-    gcs_client_options_init(&options, sizeof options);
-    options.address = address.c_str();
-    options.token = "";
-    gcs_error* error = nullptr;
-    const gcs_status status = gcs_client_create(&options, &client_, &error);
-    message_ = gcs_error_message(error);
-    flags_ = gcs_error_flags(error);
-    gcs_error_free(error);
-    return status;
-  }
-  void destroy() {
-    EXPECT_EQ(gcs_client_destroy(client_, kTimeout), GCS_OK);
-    EXPECT_EQ(gcs_shutdown(kTimeout), GCS_OK);
-  }
-  void get(std::string_view key, Ending& ending, int wait_for_ready = 1) {
-    gcs_call_options options;
-    gcs_call_options_init(&options, sizeof options);
-    options.timeout = kTimeout;
-    options.wait_for_ready = wait_for_ready;
-    ASSERT_EQ(gcs_kv_get(client_, {"n", 1}, {key.data(), key.size()}, &options, nullptr,
-                         Ending::receive, &ending, nullptr),
-              GCS_OK);
-  }
-  static void expect_value(Ending& ending) {
-    ASSERT_TRUE(ending.wait());
-    EXPECT_EQ(ending.status(), GCS_OK) << ending.message();
+    return StarvedClientTest::create(peer_->address(host));
   }
   static void expect_advice(const std::string& message) {
     EXPECT_NE(message.find("thread"), std::string::npos) << message;
@@ -131,11 +100,7 @@ class ClientNoThread : public ::testing::Test {
     expect_advice(message_);
   }
 
-  ScopedEnvironment environment_;
   std::unique_ptr<GcsPeer> peer_;
-  gcs_client client_ = 0;
-  std::string message_;
-  std::uint32_t flags_ = 0;
 };
 
 TEST_F(ClientNoThread, AClientThatCannotHaveOneIsNotMadeAndTheNextOneIs) {

@@ -6,15 +6,20 @@
 namespace gcs::test {
 namespace {
 
-using ClientWatch = ClientTest;
+class ClientWatch : public ClientTest {
+ protected:
+  std::uint64_t watch(RecordingSink& changes) {
+    auto call = Call::make(EventKind::kState, *find_method(method::kGetClusterId));
+    call->sink = SinkReference(&changes);
+    call->timeout = kTimeoutNone;
+    return submit(std::move(call));
+  }
+};
 
 TEST_F(ClientWatch, AWatchGetsThePresentStateAndEveryChangeUntilItIsCancelled) {
   make_client();
   RecordingSink changes;
-  auto watch = Call::make(EventKind::kState, *find_method(method::kGetClusterId));
-  watch->sink = SinkReference(&changes);
-  watch->timeout = kTimeoutNone;
-  const std::uint64_t id = submit(std::move(watch));
+  const std::uint64_t id = watch(changes);
   connect();
   loop().run();
   accept();
@@ -45,10 +50,7 @@ TEST_F(ClientWatch, AWatchGetsThePresentStateAndEveryChangeUntilItIsCancelled) {
 TEST_F(ClientWatch, AWatchHearsEachNewReasonWhyTheConnectionIsNotBack) {
   make_ready();
   RecordingSink changes;
-  auto watch = Call::make(EventKind::kState, *find_method(method::kGetClusterId));
-  watch->sink = SinkReference(&changes);
-  watch->timeout = kTimeoutNone;
-  const std::uint64_t id = submit(std::move(watch));
+  const std::uint64_t id = watch(changes);
   peer().lose(ConnectionError::Kind::kLost, "connection reset");
   for (int i = 0; i < 3; ++i) {
     loop().advance(3 * kSecond);
@@ -94,10 +96,7 @@ TEST_F(ClientWatch, AnAdoptedClusterIsNamedWithTheOneBefore) {
 TEST_F(ClientWatch, AWatchEndsWithTheClient) {
   make_ready();
   RecordingSink changes;
-  auto watch = Call::make(EventKind::kState, *find_method(method::kGetClusterId));
-  watch->sink = SinkReference(&changes);
-  watch->timeout = kTimeoutNone;
-  submit(std::move(watch));
+  watch(changes);
   client->close();
   loop().run();
   ASSERT_EQ(changes.events().size(), 3u);
