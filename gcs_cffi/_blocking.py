@@ -44,11 +44,12 @@ class Stream:
         client: the library's number of the client whose states are watched.
     """
 
-    __slots__ = ("_ended", "_events", "_queue")
+    __slots__ = ("_ended", "_events", "_queue", "closed")
 
     def __init__(self, client: int) -> None:
         self._events: deque[tuple[int, bytes]] = deque()
         self._ended = False
+        self.closed = False
         self._queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
         try:
             _native.client_watch(client, self._queue.next_id(), self._queue)
@@ -80,12 +81,12 @@ class Stream:
                 check_end(ended)
             if queue.log_waiting:
                 _log.emit_kept()
-        return self._events.popleft() if self._events else None
+        # What came while another thread has closed it is not for anybody any more.
+        return self._events.popleft() if self._events and not self.closed else None
 
     def close(self) -> None:
         """Ends the stream. Again does nothing."""
-        self._events.clear()
-        self._ended = True
+        self.closed = self._ended = True
         self._queue.close()  # which cancels the watch
 
 
@@ -105,10 +106,10 @@ class Channel(ClientHandle):
             call_id = queue.next_id()
             _native.client_connect(handle, call_id, queue, settings.connect_timeout)
             _wait(queue, call_id)
+            return cls(handle)
         except BaseException:
             _native.client_close(handle)
             raise
-        return cls(handle)
 
     def request(
         self,
@@ -145,7 +146,7 @@ class Channel(ClientHandle):
 
         def tell() -> None:
             with closing(stream):
-                while (event := stream.next()) is not None:
+                while (event := stream.next()) is not None and not stream.closed:
                     try:
                         callback(state_change(event))
                     except Exception as error:  # noqa: BLE001 (as of a thread's function)

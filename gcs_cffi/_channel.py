@@ -157,10 +157,10 @@ class Channel(ClientHandle):
                 await future
             finally:
                 reactor.pending.pop(call_id, None)
+            return cls(handle, reactor)
         except BaseException:
             _native.client_close(handle)
             raise
-        return cls(handle, reactor)
 
     async def request(
         self,

@@ -46,11 +46,12 @@ class ClientHandle:
     __slots__ = ("__weakref__", "_cluster_id", "_process", "address", "handle")
 
     def __init__(self, handle: int) -> None:
-        self.handle = handle
+        self.handle = 0  # until the rest is there: whoever made it closes it meanwhile
         self._process = _native.process()
         self._cluster_id: ClusterID | None = None
-        self._learn_cluster_id()
         self.address = _native.client_address(handle)
+        self.handle = handle
+        self._learn_cluster_id()
 
     @property
     def cluster_id(self) -> ClusterID | None:

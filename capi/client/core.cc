@@ -109,7 +109,7 @@ bool Core::refuse(Call& call, bool id_in_use) noexcept {
   if (id_in_use) {
     fail(call, Status::kInvalidArgument, kFlagLocal,
          join({"the id ", Digits(call.id), " is in use already"}));
-  } else if (call.deadline <= now_) {
+  } else if (call.deadline <= now_ && !(call.kind == EventKind::kConnect && is_ready())) {
     expire_one(call);
   } else if (cluster_has_changed_ && call.kind != EventKind::kState) {
     fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
@@ -195,7 +195,7 @@ void Core::pump() noexcept {
 
 void Core::start(Call& call) noexcept {
   call.place = Call::Place::kInFlight;
-  call.token_version = token_version_;
+  call.token_version = current_->token_version();
   current_->note_waiting(now_);
   current_->start(call);
 }

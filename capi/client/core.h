@@ -49,7 +49,10 @@ class Core final : private Link::Owner {
   Core& operator=(const Core&) = delete;
   ~Core() = default;
 
-  void begin_pass() noexcept { now_ = loop_.now(); }
+  void begin_pass() noexcept {
+    now_ = loop_.now();
+    looked_for_token_ = false;
+  }
   // Every event is a Call.
   void accept(EventList calls) noexcept;
   void cancel(std::uint64_t id) noexcept;
@@ -102,6 +105,7 @@ class Core final : private Link::Owner {
                     bool only_impatient) noexcept;
   bool waits_for_ready(const Call& call) const noexcept;
   bool has_connection() const noexcept;
+  bool is_ready() const noexcept { return current_ && current_->phase() == Link::Phase::kReady; }
   void tell_state(const Event& listener, std::string_view why) noexcept;
 
   // Replies (core_replies.cc).
@@ -150,6 +154,7 @@ class Core final : private Link::Owner {
   const std::string address_text_;
   Credentials credentials_;
   std::uint32_t token_version_ = 0;
+  bool looked_for_token_ = false;  // in this pass
   ClientStatus& status_;
   transport::ConnectionOptions connection_options_;
 

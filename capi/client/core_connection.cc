@@ -50,6 +50,7 @@ void Core::connect() {
     note_tls_problem();
   } catch (const std::exception& error) {
     note_failed_attempt(reason_of(error));
+    set_state(ever_ready_ ? State::kLost : State::kConnecting, reason_of(error));
     fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
     want_connection();
   }
@@ -66,8 +67,6 @@ void Core::ask_identity(Link& link) noexcept {
   try {
     link.ask_identity(metadata(false), token_version_);
     link.identity_deadline = now_ + connection_options_.connect_timeout;
-    if (ever_ready_ && status_.state() == State::kReady)
-      set_state(State::kLost, "asking for the cluster's id");
   } catch (const std::exception& error) {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, reason_of(error), false);
   }
@@ -128,7 +127,6 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
                    ever_ready_ ? " now; this client was connected to cluster "
                                : "; this client was made for cluster ",
                    cluster_id_});
-    log::write(log::Level::kWarning, join({change}));
     // The id that the client was made for holds whatever may change later.
     if (options_.on_cluster_change == OnClusterChange::kError || !ever_ready_) {
       cluster_has_changed_ = true;
@@ -149,6 +147,7 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
       fail_waiting(Status::kClusterChanged, kFlagLocal, cluster_changed_, false);
       return;
     }
+    log::write(log::Level::kWarning, join({change}));
   }
   try {
     cluster_id_ = cluster_id;
@@ -163,7 +162,7 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
 void Core::become_ready(Link& link, std::string_view change) noexcept {
   const bool is_new = link.phase() == Link::Phase::kIdentifying && !link.was_ready();
   try {
-    link.become_ready(metadata(true));
+    link.become_ready(metadata(true), token_version_);
   } catch (const std::exception& error) {
     give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, reason_of(error), false);
     return;
@@ -196,6 +195,12 @@ void Core::link_has_capacity(Link& link) noexcept {
 void Core::link_draining(Link& link, const std::string& reason) noexcept {
   if (&link != current_.get()) return;
   begin_pass();
+  if (!link.was_ready()) {
+    // Nothing is on it but the question.
+    give_up_link(Status::kUnavailable, kFlagLocal | kFlagRetryable, reason, false);
+    end_pass();
+    return;
+  }
   note_disconnect(join({"the GCS at ", address_text_, " asks to reconnect"}), reason);
   set_state(State::kLost, reason);
   let_finish(reason);
@@ -221,7 +226,9 @@ void Core::let_finish(std::string_view reason) noexcept {
   } catch (const std::bad_alloc&) {
     // Without room to let it finish, its calls end here, as they would with the connection.
     give_up_link(Status::kConnectionLost, kFlagLocal | kFlagRetryable, reason, false);
+    return;
   }
+  fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
   want_connection();
 }
 
@@ -291,7 +298,7 @@ void Core::note_disconnect(std::string_view what, std::string_view why) noexcept
   log_.write(now_, log::Level::kWarning, join({what, ": ", why}));
 }
 
-// Serious once for each reason.
+// Serious unless it is the reason of the attempt before.
 void Core::note_failed_attempt(std::string_view why) noexcept {
   const bool news = why != last_failure_;
   assign(last_failure_, why);

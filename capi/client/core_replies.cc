@@ -116,8 +116,10 @@ void Core::succeed(Call& call) noexcept {
   } else if (call.known == nullptr || !call.known->read_only) {
     passive_.back_off.reset();
   }
-  if (call.status != Status::kOk)
+  if (call.status != Status::kOk) {
+    if (call.may_have_run > 0) call.flags |= kFlagMaybeExecuted;  // by an earlier sending
     call.set_text(join({static_cast<const Event&>(call).message()}), address_text_);
+  }
   end(call);
 }
 
@@ -144,6 +146,7 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       message = join({message, " (", credentials_.where_looked(), ")"});
       break;
     case StatusCode::kAborted:
+      if (is_wrong_cluster(result)) break;
       // Where the reply has no status of Ray's.
       if (result.message == "GcsPassive" && hold_back_passive(call)) return;
       flags = result.message == "GcsPassive" ? kFlagRetryable : maybe_executed(result);
@@ -172,13 +175,16 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
 // Whether another token is known than the one that the call was sent with; looks for one. Of many
 // calls that were sent with the old one, the first finds the new.
 bool Core::has_newer_token(const Call& call) noexcept {
-  if (call.token_version != token_version_) return true;
-  if (!reload_token()) return false;
-  if (current_ && current_->phase() == Link::Phase::kReady) {
+  if (call.token_version == token_version_ &&
+      (std::exchange(looked_for_token_, true) || !reload_token())) {
+    return false;
+  }
+  if (current_ && current_->phase() == Link::Phase::kReady &&
+      current_->token_version() != token_version_) {
     try {
-      current_->become_ready(metadata(true));
+      current_->become_ready(metadata(true), token_version_);
     } catch (const std::bad_alloc&) {
-      return false;  // the connection keeps the old one
+      return false;  // the connection keeps the old one, until the next call is rejected
     }
   }
   return true;

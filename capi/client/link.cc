@@ -26,8 +26,9 @@ void Link::drop_question() noexcept {
   question_.reset();
 }
 
-void Link::become_ready(std::vector<transport::Header> metadata) {
+void Link::become_ready(std::vector<transport::Header> metadata, std::uint32_t token_version) {
   connection_->set_metadata(std::move(metadata));
+  token_version_ = token_version;
   phase_ = Phase::kReady;
   was_ready_ = true;
 }

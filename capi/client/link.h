@@ -52,7 +52,9 @@ class Link final : public transport::Connection::Observer {
   // An answer to it would be of no use any more.
   void drop_question() noexcept;
   // Calls may be started, with these headers.
-  void become_ready(std::vector<transport::Header> metadata);
+  void become_ready(std::vector<transport::Header> metadata, std::uint32_t token_version);
+  // Of the token that is among them.
+  std::uint32_t token_version() const noexcept { return token_version_; }
 
   bool can_start() const noexcept { return phase_ == Phase::kReady && connection_->can_start(); }
   void start(Call& call) noexcept {
@@ -107,6 +109,7 @@ class Link final : public transport::Connection::Observer {
   bool dirty_ = false;
   bool retired_ = false;
   bool was_ready_ = false;
+  std::uint32_t token_version_ = 0;
   std::size_t calls_ = 0;                   // in flight, the question included
   transport::TimePoint waiting_since_ = 0;  // counts if nothing was received since
   std::unique_ptr<Call> question_;

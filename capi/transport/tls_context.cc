@@ -245,7 +245,10 @@ std::string TlsMaterial::own_problem() const {
 }
 
 std::unique_ptr<TlsContext> TlsContext::load(TlsSettings settings, std::string* error) {
-  begin_using_openssl();
+  if (!begin_using_openssl()) {
+    *error = "TLS cannot be used any more: the process is ending";
+    return nullptr;
+  }
   *error = complaint_about(settings);
   if (!error->empty()) return nullptr;
   std::unique_ptr<TlsContext> context(new TlsContext(std::move(settings)));
