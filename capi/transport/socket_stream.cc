@@ -323,9 +323,9 @@ class SocketStream::Engine final : public std::enable_shared_from_this<Engine>,
     return true;
   }
 
-  // What arrived in the pause may have been news to nobody, and old kernels do not make up for it: it
-  // is read without waiting to be told. But a peer that never stops must not keep the turn, since
-  // others have timers and sockets, too: read() goes on.
+  // What arrived in the pause may have been news to nobody, and old kernels do not make up for it:
+  // it is read without waiting to be told. But a peer that never stops must not keep the turn,
+  // since others have timers and sockets, too: read() goes on.
   void resume_reading() noexcept {
     const int fd = socket_.native_handle();
     set_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);

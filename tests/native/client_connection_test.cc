@@ -64,6 +64,13 @@ TEST_F(ClientConnection, ConnectHasTheConnectTimeoutByDefault) {
   EXPECT_EQ(ended(id).status, Status::kUnavailable);
 }
 
+TEST_F(ClientConnection, ConnectOnAReadyClientNeedsNoTime) {
+  make_ready();
+  const std::uint64_t id = connect(0);
+  loop().run();
+  EXPECT_EQ(ended(id).status, Status::kOk) << ended(id).message();
+}
+
 TEST_F(ClientConnection, APeerThatNeverSendsSettingsIsReportedAsSuch) {
   make_client();
   const std::uint64_t id = connect();

@@ -122,6 +122,43 @@ TEST_F(ClientGoAway, AConnectionThatGoesAwayBeforeItWasIdentifiedIsDropped) {
   }
 }
 
+TEST_F(ClientGoAway, AConnectionThatWasNeverReadyIsNotSaidToBeLost) {
+  make_client();
+  get("key", kTimeoutNone);
+  loop().run();
+  for (int i = 0; i < 3; ++i) {
+    peer().send_settings();
+    loop().run();
+    peer().go_away("maintenance");
+    loop().advance(3 * kSecond);
+  }
+  EXPECT_EQ(client->status().disconnects.get(), 0u);
+  EXPECT_EQ(client->status().last_disconnect(), "");
+  EXPECT_NE(client->status().last_connect_error(), "");
+  EXPECT_EQ(client->state(), State::kConnecting);
+}
+
+TEST_F(ClientGoAway, WhoDoesNotWaitIsToldAtOnce) {
+  make_client();
+  connect();
+  loop().run();
+  accept(kClusterA, 1);
+  auto given_back = put_call("given back");
+  given_back->wait_for_ready = 0;
+  const std::uint64_t first = submit(std::move(given_back));
+  auto waiting = put_call("waits for room");
+  waiting->wait_for_ready = 0;
+  const std::uint64_t second = submit(std::move(waiting));
+  ASSERT_FALSE(has_ended(first));
+  ASSERT_FALSE(has_ended(second));
+  peer().go_away("maintenance", 0);
+  loop().advance(kSecond);  // the second connection is not answered
+  for (const std::uint64_t id : {first, second}) {
+    EXPECT_EQ(ended(id).status, Status::kUnavailable);
+    EXPECT_EQ(ended(id).flags, kFlagLocal | kFlagRetryable);
+  }
+}
+
 TEST_F(ClientGoAway, ManyGoAwaysLeaveNothingBehind) {
   make_ready();
   answer_from_now_on();

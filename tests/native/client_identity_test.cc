@@ -234,6 +234,18 @@ TEST_P(ClusterChange, AServerThatInsistsGetsTheCallThreeTimes) {
   EXPECT_FALSE(ended(id).flags & kFlagAuth) << "it is not the token";
 }
 
+TEST_P(ClusterChange, ACallThatIsRejectedForItsClusterNeverRan) {
+  make_ready();
+  const std::uint64_t id = put("key");
+  loop().run();
+  for (int i = 0; i < 3; ++i) {
+    refuse_cluster(peer(), stream_of(peer(), "key"), GetParam());
+    loop().run();
+    if (question() != nullptr) answer_identity(kClusterA);
+  }
+  EXPECT_EQ(ended(id).flags & kFlagMaybeExecuted, 0u);
+}
+
 TEST_P(ClusterChange, CallsInFlightSurviveAQuestionWithTheOldAnswer) {
   make_ready();
   const std::uint64_t refused = get("refused");

@@ -140,5 +140,21 @@ TEST_F(ClientPassive, ACallThatIsHeldBackEndsWhenTheClusterChanges) {
   EXPECT_EQ(ended(id).status, Status::kClusterChanged);
 }
 
+TEST_F(ClientPassive, WhatAnEarlierSendingMayHaveDoneIsStillSaid) {
+  make_ready();
+  for (const std::int32_t code : {kPassive, 5}) {
+    auto call = put_call("key");
+    call->wait_for_ready = 0;
+    call->retry = Retry::kAlways;
+    const std::uint64_t id = submit(std::move(call));
+    peer().refuse(stream_of(peer(), "key"), StatusCode::kUnavailable, "busy");
+    loop().run();
+    ASSERT_FALSE(has_ended(id));
+    peer().reply(stream_of(peer(), "key"), status_reply(code, "not now"));
+    EXPECT_EQ(ended(id).status, ray_status(code));
+    EXPECT_TRUE(ended(id).flags & kFlagMaybeExecuted) << code;
+  }
+}
+
 }  // namespace
 }  // namespace gcs::test

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the client shows to be let in, and how a token that was rotated heals.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "client/log.h"
 #include "client_fixture.h"
 
@@ -164,6 +170,38 @@ TEST_F(ClientToken, ATokenThatCannotBeUsedRefusesTheClient) {
   environment.set("RAY_AUTH_TOKEN_PATH", "/does/not/exist");
   EXPECT_EQ(GcsClient::create(options, 1, &refusal), nullptr);
   EXPECT_NE(refusal.message.find("/does/not/exist"), std::string::npos);
+}
+
+// Its file is read on the thread that serves every client.
+TEST_F(ClientToken, OfManyCallsThatAreRejectedTogetherOneLooksForAnother) {
+  options.token.reset();
+  const std::string path = folder.path() + "/token";
+  folder.write("token", "old");
+  environment.set("RAY_AUTH_TOKEN_PATH", path);
+  make_ready();
+  constexpr int kCalls = 90;
+  for (int i = 0; i < kCalls; ++i) get("key" + std::to_string(i));
+  loop().run();
+  // A fifo takes each reading away: whoever looks again finds nothing.
+  std::filesystem::remove(path);
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const int fifo = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  ASSERT_GE(fifo, 0);
+  ASSERT_EQ(::write(fifo, "new\n", 4), 4);
+  const auto open = peer().open_streams();
+  ASSERT_EQ(open.size(), static_cast<std::size_t>(kCalls));
+  for (VirtualStream* stream : open) {
+    transport::CallResult result;
+    result.code = StatusCode::kUnauthenticated;
+    result.message = kInvalidToken;
+    peer().finish(*stream, result);
+  }
+  peer().tell();
+  loop().run();
+  EXPECT_EQ(peer().open_streams().size(), static_cast<std::size_t>(kCalls)) << "all sent again";
+  for (VirtualStream* stream : peer().open_streams())
+    EXPECT_EQ(stream->header("authorization"), "Bearer new");
+  ::close(fifo);
 }
 
 }  // namespace

@@ -77,6 +77,43 @@ TEST_F(ClientWatch, AWatchHearsEachNewReasonWhyTheConnectionIsNotBack) {
   EXPECT_TRUE(changes.give_up());
 }
 
+TEST_F(ClientWatch, AWatchHearsWhyNoAttemptCouldBeBegun) {
+  make_ready();
+  RecordingSink changes;
+  const std::uint64_t id = watch(changes);
+  connector().failing_attempts = 1000;
+  peer().lose(ConnectionError::Kind::kLost, "connection reset");
+  loop().advance(10 * kSecond);
+  client->cancel(id);
+  loop().run();
+  std::string texts;
+  for (const auto& event : changes.events()) texts += std::string(event->message()) + "\n";
+  EXPECT_NE(texts.find("out of memory"), std::string::npos) << texts;
+  EXPECT_TRUE(changes.give_up());
+}
+
+// A server may reject every call for its cluster, and still name the same one.
+TEST_F(ClientWatch, AQuestionForTheClusterIsNoChangeOfState) {
+  make_ready();
+  RecordingSink changes;
+  const std::uint64_t id = watch(changes);
+  peer().on_call = [](VirtualPeer& at, VirtualStream& stream) {
+    if (stream.path == kGetClusterIdPath) {
+      at.reply(stream, identity_reply(kClusterA));
+    } else {
+      at.refuse(stream, StatusCode::kUnauthenticated, "WrongClusterID");
+    }
+  };
+  for (int i = 0; i < 100; ++i) {
+    get("key" + std::to_string(i));
+    loop().run();
+  }
+  client->cancel(id);
+  loop().run();
+  EXPECT_LE(changes.events().size(), 3u);
+  EXPECT_TRUE(changes.give_up());
+}
+
 TEST_F(ClientWatch, AnAdoptedClusterIsNamedWithTheOneBefore) {
   options.on_cluster_change = OnClusterChange::kAdopt;
   make_ready();

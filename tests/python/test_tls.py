@@ -347,6 +347,32 @@ asyncio.run(busy())
     assert any(seconds_to_exit() < 0.9 for _ in range(3))
 
 
+def test_a_process_may_end_while_a_thread_reads_certificates(
+    tls_server: GcsServer, everyone: Everyone, tmp_path: Path
+) -> None:
+    """OpenSSL's own clean-up, which comes with `ssl`, takes away what the thread stands on."""
+    many = tmp_path / "many.pem"
+    many.write_text(everyone.client.ca.read_text() * 200)
+    script = """
+import random, ssl, sys, threading, time
+import gcs_cffi
+def read():
+    while True:
+        try:
+            gcs_cffi.sync.connect("127.0.0.1:1", tls=gcs_cffi.TlsConfig(ca=sys.argv[1]))
+        except gcs_cffi.GcsError:
+            pass
+threading.Thread(target=read, daemon=True).start()
+time.sleep(0.02 + random.random() * 0.02)
+"""
+    command = [sys.executable, "-I", "-c", script, str(many)]
+    for _ in range(5):
+        ending = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(6)]
+        for process in ending:
+            _, stderr = process.communicate(timeout=30)
+            assert (process.returncode, stderr) == (0, b"")
+
+
 def test_a_forked_child_makes_a_client_of_its_own(
     tls_server: GcsServer, everyone: Everyone
 ) -> None:
