@@ -74,3 +74,13 @@ class Authority:
             *("-CAcreateserial", "-out", made.cert, "-days", str(days), "-extfile", extensions),
         )
         return made
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """Who has which certificate."""
+
+    authority: Authority
+    stranger_authority: Authority
+    server: Issued
+    client: Issued

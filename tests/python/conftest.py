@@ -15,6 +15,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from certificates import Authority, Everyone
 from helpers import LOOPS, Peer
 
 import gcs_cffi
@@ -108,3 +109,17 @@ def peer() -> Iterator[Callable[[Callable[[socket.socket], None]], Peer]]:
     yield start
     for each in peers:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def everyone(tmp_path_factory: pytest.TempPathFactory) -> Everyone:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = Authority(folder / "ours", "test CA")
+    stranger = Authority(folder / "theirs", "stranger CA")
+    return Everyone(authority, stranger, authority.issue("server"), authority.issue("client"))
+
+
+@pytest.fixture(scope="module")
+def tls_server(hide_user: None, everyone: Everyone) -> Iterator[GcsServer]:
+    with GcsServer(tls=everyone.server.files()) as running:
+        yield running
