@@ -74,8 +74,8 @@ class Call final : public Event, public transport::UnaryCall {
   enum class Place : std::uint8_t {
     kNew,
     kWaiting,
-    kPassive,  // held back
-    kRefused,  // held back
+    kPassive,  // held back: the GCS is passive
+    kRefused,  // held back: the server has refused its stream
     kInFlight,
     kWatching,
     kEnded
@@ -83,7 +83,7 @@ class Call final : public Event, public transport::UnaryCall {
   Place place = Place::kNew;
   std::uint8_t may_have_run = 0;  // sendings that ended without an answer and may have run
   std::uint8_t rejections = 0;    // answers that said that the cluster or the token is another one
-  bool refused = false;           // a sending ended that never ran
+  bool refused = false;           // the server has refused its stream
   std::uint32_t token_version = 0;  // of the token that it was sent with
   bool internal = false;            // the client's own: not in the table, ends at the client
   Link* link = nullptr;

@@ -273,7 +273,7 @@ void Core::expire_one(Call& call) noexcept {
     std::string missing;
     if (!ready) {
       missing = no_connection_text();
-    } else if (waiting_.front() != &call) {
+    } else if (call.place == Call::Place::kWaiting && waiting_.front() != &call) {
       missing = join({"other calls were before it"});
     } else {
       missing = join({"the time was over before its turn came"});

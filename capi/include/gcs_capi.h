@@ -281,9 +281,9 @@ typedef struct gcs_call_item {
   void *user;
 } gcs_call_item;
 
-/* Submits many calls with one wake-up. An error return (NULL, a struct_size that cannot be, fn == NULL; GCS_LIMIT while
- * 100 000 events of refused items have not been taken) means that nothing was accepted. Otherwise every item gets exactly
- * one event, refused ones included, and every lent body its release. */
+/* Submits many calls with one wake-up. An error return (NULL, a struct_size that cannot be, fn == NULL; GCS_LIMIT: an item is
+ * refused whose event would go where 100 000 events of refused items wait to be taken) means that nothing was accepted.
+ * Otherwise every item gets exactly one event, refused ones included, and every lent body its release. */
 GCS_API gcs_status gcs_call_batch(const gcs_call_item *items, size_t count);
 
 /* Asks for a call's end: it completes with GCS_CANCELLED unless it has already ended. Idempotent; unknown ids are ignored. */
@@ -460,7 +460,7 @@ typedef struct gcs_packed_call {
 } gcs_packed_call;
 
 /* Submits a batch whose completions go to `queue`. An error return means a malformed envelope (sizes and strides that do not
- * fit), a bad queue, or GCS_LIMIT as in gcs_call_batch(): nothing was accepted. Otherwise every record gets exactly one
+ * fit), a bad queue, or GCS_LIMIT (100 000 events of refused calls wait in it): nothing was accepted. Otherwise every record gets exactly one
  * event, refused ones included. */
 GCS_API gcs_status gcs_call_batch_packed(gcs_queue queue, const void *batch, size_t size);
 

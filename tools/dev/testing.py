@@ -40,7 +40,6 @@ SAME_ON_EVERY_PYTHON = (
     "test_testing_server.py",
     "test_testing_settings.py",
     "test_tls.py",
-    "test_tls_processes.py",
     "test_token.py",
     "test_token_rotation.py",
 )
