@@ -130,6 +130,7 @@ class Channel(ClientHandle):
         record = pack_call(client, call_id, kind, flags, method, name, key, body, timeout)
         status = queue.submit(record)
         if status != _status.OK:
+            queue.close()
             raise from_status(status, _status.FLAG_LOCAL, "the library refused the call")
         return _wait(queue, call_id)
 

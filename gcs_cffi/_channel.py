@@ -96,6 +96,7 @@ class Stream:
     def close(self) -> None:
         """Ends the stream: what has not been taken is dropped. Again does nothing."""
         self._closed = True
+        self._failure = _status.OK
         if self._reactor.streams.pop(self._id, None) is not None:
             _native.cancel(self._client, self._id)
         self._events.clear()

@@ -312,9 +312,9 @@ void Core::note_tls_problem() noexcept {
   if (!tls || tls->problem() == tls_problem_) return;
   assign(tls_problem_, tls->problem());
   if (tls_problem_.empty()) return;
-  log::write(log::Level::kWarning, join({"the files for TLS to ", address_text_,
-                                         " have changed and cannot be used: ", tls_problem_,
-                                         "; the client goes on with what it had read"}));
+  log::write(log::Level::kWarning,
+             join({"the files for TLS to ", address_text_, " cannot be read again: ", tls_problem_,
+                   "; the client goes on with what it had read"}));
 }
 
 // Watches hear of every change, and of every new reason for what has not changed.

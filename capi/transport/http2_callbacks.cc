@@ -108,8 +108,11 @@ int Http2Session::Callbacks::send_data(nghttp2_session*, nghttp2_frame* frame,
       begin += part;
       length -= part;
     }
-    session.output_.append_shared(call->message_owner,
-                                  call->message.subspan(begin - kMessagePrefix, length));
+    // A window may end within the prefix.
+    if (length > 0) {
+      session.output_.append_shared(call->message_owner,
+                                    call->message.subspan(begin - kMessagePrefix, length));
+    }
   } catch (const std::bad_alloc&) {
     return NGHTTP2_ERR_CALLBACK_FAILURE;  // the frame is torn: the connection ends
   }

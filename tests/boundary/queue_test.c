@@ -310,8 +310,8 @@ int main(void) {
   waiting_ends_when_a_signal_handler_ran();
   a_closed_queue_stays_readable_while_it_is_used();
   closing_discards_what_is_queued_and_cancels_what_is_pending();
-  a_call_that_is_submitted_while_its_queue_is_closed_is_cancelled_too();
   queues_leave_no_descriptor_behind();
+  a_call_that_is_submitted_while_its_queue_is_closed_is_cancelled_too();
   CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
   CHECK_EQUAL(gcs_shutdown(SECONDS(20)), GCS_OK);
   return 0;

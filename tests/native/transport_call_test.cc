@@ -205,6 +205,26 @@ TEST_F(CallTest, BodiesOfEverySizeArriveWhole) {
   }
 }
 
+// Within the prefix, for instance; of a message that is copied, and of one that is not.
+TEST_F(CallTest, AWindowMayEndAnywhere) {
+  for (const std::uint32_t window : {2u, 4u, 5u, 6u}) {
+    ScriptedPeer peer([&](PeerConnection& self) {
+      if (self.greet({{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window}})) self.echo();
+    });
+    notes = Notes();
+    ASSERT_TRUE(connect_to(peer));
+    for (const std::size_t size : {std::size_t{7}, std::size_t{16384}}) {
+      TestCall& call = add_call(patterned(size));
+      call.share();
+      start(call);
+      ASSERT_TRUE(run_to_end(call)) << window;
+      EXPECT_TRUE(call.ok()) << call.result.message;
+      EXPECT_TRUE(call.reply() == call.request);
+    }
+    connection.reset();
+  }
+}
+
 TEST_F(CallTest, LargerFramesAreUsedWhenThePeerAllowsThem) {
   std::size_t largest = 0;
   ScriptedPeer peer([&](PeerConnection& self) {
