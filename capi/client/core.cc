@@ -151,7 +151,7 @@ void Core::wait(Call& call) noexcept {
     tell_state(call, join({"the client is ", state_name(status_.state())}));
     return;
   }
-  if (call.kind == EventKind::kConnect && current_ && current_->phase() == Link::Phase::kReady) {
+  if (call.kind == EventKind::kConnect && is_ready()) {
     end(call);
     return;
   }
@@ -178,7 +178,7 @@ bool Core::has_connection() const noexcept {
 
 // Starts what waits, as far as the connection has room.
 void Core::pump() noexcept {
-  while (!waiting_.empty() && current_ && current_->phase() == Link::Phase::kReady) {
+  while (!waiting_.empty() && is_ready()) {
     Call& call = *waiting_.front();
     if (call.deadline <= now_) {
       expire_one(call);  // before the timer has fired
@@ -269,9 +269,8 @@ void Core::expire_one(Call& call) noexcept {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout,
          "a timeout of 0 has expired at once; nothing was sent");
   } else {
-    const bool ready = current_ && current_->phase() == Link::Phase::kReady;
     std::string missing;
-    if (!ready) {
+    if (!is_ready()) {
       missing = no_connection_text();
     } else if (call.place == Call::Place::kWaiting && waiting_.front() != &call) {
       missing = join({"other calls were before it"});

@@ -179,8 +179,7 @@ bool Core::has_newer_token(const Call& call) noexcept {
       (std::exchange(looked_for_token_, true) || !reload_token())) {
     return false;
   }
-  if (current_ && current_->phase() == Link::Phase::kReady &&
-      current_->token_version() != token_version_) {
+  if (is_ready() && current_->token_version() != token_version_) {
     try {
       current_->become_ready(metadata(true), token_version_);
     } catch (const std::bad_alloc&) {
