@@ -155,7 +155,7 @@ bool missing_is_empty(EventKind kind) noexcept {
 }  // namespace
 
 Made get(Bytes name_space, Bytes key) {
-  return key_request(EventKind::kKvGet, method::kInternalKvGet, name_space, key);
+  return key_request(EventKind::kKvGet, method::kInternalKVGet, name_space, key);
 }
 
 Made multi_get(Bytes name_space, std::span<const Bytes> keys) {
@@ -171,7 +171,7 @@ Made multi_get(Bytes name_space, std::span<const Bytes> keys) {
     // An empty key is a key, too: unlike an empty namespace it must be written.
     size += key.empty() ? 2 : field_size(key);
   }
-  Made made{make(EventKind::kKvMultiGet, method::kInternalKvMultiGet), {}};
+  Made made{make(EventKind::kKvMultiGet, method::kInternalKVMultiGet), {}};
   protozero::fixed_size_buffer_adaptor buffer(
       reinterpret_cast<char*>(made.call->allocate_request(size)), size);
   Writer writer(buffer);
@@ -185,7 +185,7 @@ Made multi_get(Bytes name_space, std::span<const Bytes> keys) {
 
 Made put(Bytes name_space, Bytes key, Bytes value, bool overwrite) {
   if (reaches_into_namespaces(name_space, key)) return refuse_reserved_key();
-  Made made{make(EventKind::kKvPut, method::kInternalKvPut), {}};
+  Made made{make(EventKind::kKvPut, method::kInternalKVPut), {}};
   const std::size_t size =
       field_size(key) + field_size(value) + field_size(name_space) + (overwrite ? 2 : 0);
   protozero::fixed_size_buffer_adaptor buffer(
@@ -199,20 +199,20 @@ Made put(Bytes name_space, Bytes key, Bytes value, bool overwrite) {
 }
 
 Made delete_key(Bytes name_space, Bytes key) {
-  return key_request(EventKind::kKvDelete, method::kInternalKvDel, name_space, key);
+  return key_request(EventKind::kKvDelete, method::kInternalKVDel, name_space, key);
 }
 
 Made delete_prefix(Bytes name_space, Bytes prefix, bool all_namespaces) {
-  return prefix_request(EventKind::kKvDeletePrefix, method::kInternalKvDel, name_space, prefix,
+  return prefix_request(EventKind::kKvDeletePrefix, method::kInternalKVDel, name_space, prefix,
                         all_namespaces, kDeleteByPrefix);
 }
 
 Made exists(Bytes name_space, Bytes key) {
-  return key_request(EventKind::kKvExists, method::kInternalKvExists, name_space, key);
+  return key_request(EventKind::kKvExists, method::kInternalKVExists, name_space, key);
 }
 
 Made keys(Bytes name_space, Bytes prefix, bool all_namespaces) {
-  return prefix_request(EventKind::kKvKeys, method::kInternalKvKeys, name_space, prefix,
+  return prefix_request(EventKind::kKvKeys, method::kInternalKVKeys, name_space, prefix,
                         all_namespaces, 0);
 }
 

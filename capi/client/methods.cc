@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/methods.h"
 
+#include <algorithm>
+#include <array>
 #include <iterator>
+
+#include "client/method_table.h"
 
 namespace gcs {
 namespace {
-
-constexpr Method kMethods[] = {
-    {method::kGetClusterId, "/ray.rpc.NodeInfoGcsService/GetClusterId", true, 1},
-    {method::kInternalKvGet, "/ray.rpc.InternalKVGcsService/InternalKVGet", true, 1},
-    {method::kInternalKvMultiGet, "/ray.rpc.InternalKVGcsService/InternalKVMultiGet", true, 1},
-    {method::kInternalKvPut, "/ray.rpc.InternalKVGcsService/InternalKVPut", false, 1},
-    {method::kInternalKvDel, "/ray.rpc.InternalKVGcsService/InternalKVDel", false, 1},
-    {method::kInternalKvExists, "/ray.rpc.InternalKVGcsService/InternalKVExists", true, 1},
-    {method::kInternalKvKeys, "/ray.rpc.InternalKVGcsService/InternalKVKeys", true, 1},
-    {method::kGetNextJobId, "/ray.rpc.JobInfoGcsService/GetNextJobID", false, 1},
-    {method::kGetAllNodeInfo, "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", true, 1},
-    {method::kCheckAlive, "/ray.rpc.NodeInfoGcsService/CheckAlive", true, 1},
-};
 
 constexpr bool numbered_from_one() {
   for (std::size_t i = 0; i < std::size(kMethods); ++i) {
@@ -26,6 +17,19 @@ constexpr bool numbered_from_one() {
   return true;
 }
 static_assert(numbered_from_one());
+
+constexpr std::string_view path_of(std::uint8_t index) {
+  return kMethods[index].path;
+}
+
+// The places in the table, in the order of their paths.
+constexpr auto kByPath = [] {
+  std::array<std::uint8_t, std::size(kMethods)> places{};
+  static_assert(std::size(kMethods) <= 256);
+  for (std::size_t i = 0; i < places.size(); ++i) places[i] = static_cast<std::uint8_t>(i);
+  std::ranges::sort(places, {}, path_of);
+  return places;
+}();
 
 }  // namespace
 
@@ -38,10 +42,8 @@ const Method* find_method(std::uint32_t id) noexcept {
 }
 
 const Method* find_method(std::string_view path) noexcept {
-  for (const Method& method : kMethods) {
-    if (path == method.path) return &method;
-  }
-  return nullptr;
+  const auto found = std::ranges::lower_bound(kByPath, path, {}, path_of);
+  return found != kByPath.end() && path_of(*found) == path ? &kMethods[*found] : nullptr;
 }
 
 }  // namespace gcs

@@ -149,7 +149,7 @@ TEST(KvGuard, APrefixThatCoversAllNamespacesNeedsTheFlagToo) {
 }
 
 std::unique_ptr<Call> replied(EventKind kind, std::string_view reply) {
-  auto call = Call::make(kind, *find_method(method::kInternalKvGet));
+  auto call = Call::make(kind, *find_method(method::kInternalKVGet));
   call->response.append(bytes_of(reply), reply.size());
   kv::decode(*call);
   return call;

@@ -33,11 +33,11 @@ TEST_F(ClientStatsTest, CallsAreCountedByMethodAndOutcome) {
   peer().reply(stream_of(peer(), "stored"), number_reply(1));
   client->cancel(cancelled);
   loop().advance(2 * kSecond);
-  EXPECT_EQ(of(method::kInternalKvGet).ok.get(), 2u) << "absence is an answer";
-  EXPECT_EQ(of(method::kInternalKvGet).failed.get(), 1u);
-  EXPECT_EQ(of(method::kInternalKvGet).cancelled.get(), 1u);
-  EXPECT_EQ(of(method::kInternalKvGet).expired.get(), 1u);
-  EXPECT_EQ(of(method::kInternalKvPut).ok.get(), 1u);
+  EXPECT_EQ(of(method::kInternalKVGet).ok.get(), 2u) << "absence is an answer";
+  EXPECT_EQ(of(method::kInternalKVGet).failed.get(), 1u);
+  EXPECT_EQ(of(method::kInternalKVGet).cancelled.get(), 1u);
+  EXPECT_EQ(of(method::kInternalKVGet).expired.get(), 1u);
+  EXPECT_EQ(of(method::kInternalKVPut).ok.get(), 1u);
   EXPECT_EQ(client->status().in_flight.get(), 0u);
   EXPECT_EQ(client->status().waiting.get(), 0u);
 }
@@ -48,7 +48,7 @@ TEST_F(ClientStatsTest, SendingAgainIsCounted) {
   loop().run();
   peer().lose(ConnectionError::Kind::kLost, "it \"broke\"");
   loop().advance(kSecond);
-  EXPECT_EQ(of(method::kInternalKvGet).sent_again.get(), 1u);
+  EXPECT_EQ(of(method::kInternalKVGet).sent_again.get(), 1u);
   EXPECT_EQ(client->status().sent_again.get(), 1u);
   EXPECT_EQ(client->status().disconnects.get(), 1u);
   EXPECT_EQ(client->status().last_disconnect(), "it \"broke\"");

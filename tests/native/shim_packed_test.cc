@@ -44,7 +44,7 @@ std::unique_ptr<Event> make_entries(EventKind kind, const std::vector<std::strin
     writer.add_bytes(2, pairs ? entry : key);
   }
   auto call =
-      Call::make(kind, *find_method(pairs ? method::kInternalKvMultiGet : method::kInternalKvKeys));
+      Call::make(kind, *find_method(pairs ? method::kInternalKVMultiGet : method::kInternalKVKeys));
   call->response.append({reinterpret_cast<const std::uint8_t*>(reply.data()), reply.size()},
                         reply.size());
   kv::decode(*call);
@@ -160,7 +160,7 @@ TEST_F(Packing, EveryKindOfEventFitsIntoAnEmptyArenaOfTheSmallestSize) {
 }
 
 TEST_F(Packing, FailuresCarryTheirTexts) {
-  auto call = Call::make(EventKind::kKvGet, *find_method(method::kInternalKvGet));
+  auto call = Call::make(EventKind::kKvGet, *find_method(method::kInternalKVGet));
   call->id = 9;
   call->result.details = std::string("\0details\0", 9);
   call->fail(Status::kDeadline, kFlagLocal | kFlagTimeout, std::string("no\0reply", 8),

@@ -32,6 +32,7 @@ BUILD_PACKAGES = [
     "libprotozero-dev",
     "libssl-dev",
     "pkg-config",
+    "libprotobuf-dev",
     "protobuf-compiler",
 ]
 TEST_PACKAGES = ["libgtest-dev", "redis-tools"]
