@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import numbers
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from gcs_cffi import _native
+from gcs_cffi._method_table import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,22 +27,8 @@ _LONGEST: Final = (1 << 63) - 1
 
 _SERVICES: Final = {
     name.rpartition(".")[2]: name
-    for name in (
-        "ray.rpc.ActorInfoGcsService",
-        "ray.rpc.ControlPlanePubSubGcsService",
-        "ray.rpc.InternalKVGcsService",
-        "ray.rpc.InternalPubSubGcsService",
-        "ray.rpc.JobInfoGcsService",
-        "ray.rpc.NodeInfoGcsService",
-        "ray.rpc.NodeResourceInfoGcsService",
-        "ray.rpc.ObservabilityPubSubService",
-        "ray.rpc.PlacementGroupInfoGcsService",
-        "ray.rpc.RayEventExportGcsService",
-        "ray.rpc.RuntimeEnvGcsService",
-        "ray.rpc.TaskInfoGcsService",
-        "ray.rpc.WorkerInfoGcsService",
-        "ray.rpc.autoscaler.AutoscalerStateService",
-    )
+    for name in (row[1][1:].partition("/")[0] for row in ROWS)
+    if name.startswith("ray.rpc.")
 }
 
 
@@ -90,6 +78,36 @@ def nanoseconds(timeout: float | None, what: str = "timeout") -> int:
     if timeout > _LONGEST / 1e9:
         return _native.TIMEOUT_NONE
     return min(math.ceil(timeout * 1_000_000_000), _LONGEST)
+
+
+class Deadline:
+    """When a call, or several that make up one, must have ended."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, timeout: float | None, default: int) -> None:
+        """Begins now.
+
+        Args:
+            timeout: in seconds; None for the default, `math.inf` for none.
+            default: in nanoseconds, as the library takes it.
+        """
+        wanted = nanoseconds(timeout)
+        wanted = default if wanted == _native.TIMEOUT_DEFAULT else wanted
+        self._end = None if wanted == _native.TIMEOUT_NONE else monotonic_ns() + wanted
+
+    @classmethod
+    def of(cls, timeout: float | Deadline | None, default: int) -> Deadline:
+        """The deadline itself, or a new one."""
+        return timeout if isinstance(timeout, Deadline) else cls(timeout, default)
+
+    def left(self) -> int:
+        """What is left, in nanoseconds, as the library takes it."""
+        return _native.TIMEOUT_NONE if self._end is None else max(0, self._end - monotonic_ns())
+
+    def left_seconds(self) -> float | None:
+        """What is left; None for no bound."""
+        return None if self._end is None else self.left() / 1e9
 
 
 def method_path(service: str, method: str) -> str:

@@ -27,6 +27,7 @@ from gcs_cffi.errors import from_status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gcs_cffi._arguments import Deadline
     from gcs_cffi.options import ClientOptions, StateChange
 
 _SLICE: Final = 50_000_000  # nanoseconds
@@ -106,7 +107,7 @@ class Channel(ClientHandle):
             call_id = queue.next_id()
             _native.client_connect(handle, call_id, queue, settings.connect_timeout)
             _wait(queue, call_id)
-            return cls(handle)
+            return cls(handle, settings)
         except BaseException:
             _native.client_close(handle)
             raise
@@ -120,6 +121,7 @@ class Channel(ClientHandle):
         key: bytes,
         body: bytes,
         timeout: int,
+        ray_version: int = 0,
     ) -> Any:
         """Makes a call, and gives its result. The arguments are those of a packed record."""
         client = self.handle
@@ -127,12 +129,21 @@ class Channel(ClientHandle):
             raise self.closed_error()
         queue = _take_queue()
         call_id = queue.next_id()
-        record = pack_call(client, call_id, kind, flags, method, name, key, body, timeout)
+        record = pack_call(
+            client, call_id, kind, flags, method, name, key, body, timeout, ray_version
+        )
         status = queue.submit(record)
         if status != _status.OK:
             queue.close()
             raise from_status(status, _status.FLAG_LOCAL, "the library refused the call")
         return _wait(queue, call_id)
+
+    def begin_asking(self, deadline: Deadline) -> bool:
+        """Threads do not wait for each other here: what two of them learn is the same."""
+        return True
+
+    def end_asking(self) -> None:
+        """The counterpart of `begin_asking()`."""
 
     def watch(self) -> Stream:
         """The states of the client, as a stream of numbers and texts."""

@@ -26,4 +26,11 @@ def _read_descriptor_set() -> bytes:
         ) from None
 
 
-SCHEMA: Final = Schema(_read_descriptor_set(), package="ray.rpc", module="gcs_cffi.messages")
+_MODULES = {
+    "ray.rpc": "gcs_cffi.messages",
+    "ray.rpc.autoscaler": "gcs_cffi.messages.autoscaler",
+    "ray.rpc.events": "gcs_cffi.messages.events",
+    "google.protobuf": "gcs_cffi.messages.events",
+}
+
+SCHEMA: Final = Schema(_read_descriptor_set(), _MODULES)

@@ -9,9 +9,10 @@ Invariants:
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
+from asyncio import get_running_loop, wait
 from collections import deque
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from gcs_cffi import _log, _native, _status
 from gcs_cffi._handle import ClientHandle
@@ -20,9 +21,10 @@ from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
 from gcs_cffi._streams import check_callback, check_end
 
 if TYPE_CHECKING:
-    from asyncio import Future
+    from asyncio import AbstractEventLoop, Future
     from collections.abc import Callable
 
+    from gcs_cffi._arguments import Deadline
     from gcs_cffi.options import ClientOptions, StateChange
 
 
@@ -134,14 +136,16 @@ class Channel(ClientHandle):
 
     Args:
         handle: the number of the library's client; this object's from now on.
+        settings: what it was made with.
         reactor: the one of the loop that is most likely to make calls.
     """
 
-    __slots__ = ("_reactor",)
+    __slots__ = ("_asking", "_reactor")
 
-    def __init__(self, handle: int, reactor: Reactor) -> None:
-        super().__init__(handle)
+    def __init__(self, handle: int, settings: ClientOptions, reactor: Reactor) -> None:
+        super().__init__(handle, settings)
         self._reactor = reactor
+        self._asking: WeakKeyDictionary[AbstractEventLoop, Future[None]] = WeakKeyDictionary()
 
     @classmethod
     async def connect(cls, settings: ClientOptions) -> Channel:
@@ -158,7 +162,7 @@ class Channel(ClientHandle):
                 await future
             finally:
                 reactor.pending.pop(call_id, None)
-            return cls(handle, reactor)
+            return cls(handle, settings, reactor)
         except BaseException:
             _native.client_close(handle)
             raise
@@ -172,6 +176,7 @@ class Channel(ClientHandle):
         key: bytes,
         body: bytes,
         timeout: int,
+        ray_version: int = 0,
     ) -> Any:
         """Makes a call, and gives its result. The arguments are those of a packed record."""
         client = self.handle
@@ -182,7 +187,9 @@ class Channel(ClientHandle):
         if reactor.loop() is not loop:
             reactor = self._reactor = reactor_for(loop)
         call_id = reactor.queue.next_id()
-        record = pack_call(client, call_id, kind, flags, method, name, key, body, timeout)
+        record = pack_call(
+            client, call_id, kind, flags, method, name, key, body, timeout, ray_version
+        )
         future = reactor.pending[call_id] = loop.create_future()
         reactor.batch[call_id] = record
         if len(body) >= POINTER_SIZE:
@@ -194,6 +201,26 @@ class Channel(ClientHandle):
         except BaseException:
             reactor.cancel(client, call_id)
             raise
+
+    async def begin_asking(self, deadline: Deadline) -> bool:
+        """Waits until no other task of this loop asks the server about itself.
+
+        Returns:
+            True: this task may ask, until it calls `end_asking()`. False: the deadline came first.
+        """
+        loop = get_running_loop()
+        while (other := self._asking.get(loop)) is not None:
+            done, _ = await wait({other}, timeout=deadline.left_seconds())
+            if not done:
+                return False
+        self._asking[loop] = loop.create_future()
+        return True
+
+    def end_asking(self) -> None:
+        """Lets the next task ask."""
+        asked = self._asking.pop(get_running_loop())
+        if not asked.done():
+            asked.set_result(None)
 
     async def watch(self) -> Stream:
         """The states of the client, as a stream of numbers and texts. Of the running loop."""

@@ -16,7 +16,7 @@ import json
 import sys
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _native, _status
 from gcs_cffi._packed import STATES
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Never
 
+    from gcs_cffi._server import Server
     from gcs_cffi.errors import GcsError
-    from gcs_cffi.options import State
+    from gcs_cffi.options import ClientOptions, State
+
+_DEFAULT_TIMEOUT: Final = 60_000_000_000
 
 
 class ClientHandle:
@@ -37,18 +40,33 @@ class ClientHandle:
 
     Args:
         handle: the library's number for it; this object's from now on.
+        settings: what it was made with.
 
     Attributes:
         handle: the library's number for it; 0 once closed.
         address: the address that it goes to.
+        default_timeout: of a call that names none, in nanoseconds, as the library takes it.
+        server: what is known about the server; None until that was needed.
     """
 
-    __slots__ = ("__weakref__", "_cluster_id", "_process", "address", "handle")
+    __slots__ = (
+        "__weakref__",
+        "_cluster_id",
+        "_process",
+        "address",
+        "default_timeout",
+        "handle",
+        "server",
+    )
 
-    def __init__(self, handle: int) -> None:
+    def __init__(self, handle: int, settings: ClientOptions) -> None:
         self.handle = 0  # until the rest is there: whoever made it closes it meanwhile
         self._process = _native.process()
         self._cluster_id: ClusterID | None = None
+        self.server: Server | None = None
+        self.default_timeout = settings.timeout
+        if self.default_timeout == _native.TIMEOUT_DEFAULT:
+            self.default_timeout = _DEFAULT_TIMEOUT
         self.address = _native.client_address(handle)
         self.handle = handle
         self._learn_cluster_id()
@@ -76,6 +94,11 @@ class ClientHandle:
             raise self.closed_error()
         counters: dict[str, Any] = json.loads(_native.client_stats(self.handle))
         return counters
+
+    def forget_server(self, server: Server) -> None:
+        """Forgets what is known about the server, unless that is of another one already."""
+        if self.server is server:
+            self.server = None
 
     def closed_error(self) -> GcsError:
         """What a call gets after `close()`."""

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from gcs_cffi import _arguments, _native, _status, messages
+from gcs_cffi import _arguments, _native, _release, _status, messages
 from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Buffer
 
+    from gcs_cffi._layout import Translator
+    from gcs_cffi._release import KnownMethod
     from gcs_cffi.options import Retry
 
     MessageT = TypeVar("MessageT", bound=Message)
@@ -49,13 +51,19 @@ def find(service: str, method: str) -> Method:
 
 
 class Prepared(NamedTuple):
-    """A call that is ready to go."""
+    """A call whose arguments were checked."""
 
     method: Method
     flags: int
-    body: bytes
+    request: Any
+    """Bytes; or a message of the bundled schema, or, for a method whose messages it lacks, what
+    was passed."""
+    known: KnownMethod | None
+    """The method, if the bundled schema has its messages."""
     reply_type: type[Message] | None
-    """The class that the reply is read with; None gives bytes."""
+    """Another class than the bundled schema's, which the reply is read with as it is."""
+    is_raw: bool
+    """Whether the request goes through as it is, and the reply comes back so."""
 
 
 def prepare(
@@ -73,34 +81,91 @@ def prepare(
     if wait_for_ready is not None:
         _arguments.boolean(wait_for_ready, "wait_for_ready")
     flags = _RETRY[retry] | _WAIT[wait_for_ready]
-    serialize = getattr(request, "SerializeToString", None)
-    takes_bytes = serialize is None and not isinstance(request, Mapping)
-    if takes_bytes and reply_type is None:
-        return Prepared(found, flags, _request_bytes(request), None)
-    full_service, _, name = found.path[1:].partition("/")
-    types = messages.method_types(full_service, name)
-    if types is not None and reply_type is not None:
-        expected, got = types[1].DESCRIPTOR.full_name, reply_type.DESCRIPTOR.full_name
-        if got != expected:
-            raise TypeError(f"{found.path} gives a {expected}, not a {got}")
+    takes_bytes = not isinstance(request, Mapping) and not hasattr(request, "SerializeToString")
     if takes_bytes:
-        return Prepared(found, flags, _request_bytes(request), reply_type)
-    if types is None and (serialize is None or reply_type is None):
-        what = "dicts" if serialize is None else "messages without a reply_type"
-        raise ValueError(
-            f"the messages of {found.path} are not known here, so that it takes no {what}: pass "
-            "the serialized request as bytes, or a message together with a reply_type"
-        )
-    if types is None:
-        return Prepared(found, flags, _serialized(request), reply_type)
-    if serialize is None:
-        request = types[0](**request)  # type: ignore[arg-type]
+        body = _request_bytes(request)
+        if reply_type is None:
+            return Prepared(found, flags, body, None, None, is_raw=True)
+    known = _known_with_messages(found.path)
+    if reply_type is not None and known is not None:
+        got = reply_type.DESCRIPTOR.full_name
+        if got != known.reply:
+            raise TypeError(f"{found.path} gives a {known.reply}, not a {got}")
+        if reply_type is messages.message_class(known.reply):
+            reply_type = None
+    if takes_bytes:
+        return Prepared(found, flags, body, known, reply_type, is_raw=known is None)
+    message: Any = request
+    prepared = message if known is None else bundled_request(known, message)
+    return Prepared(found, flags, prepared, known, reply_type, is_raw=False)
+
+
+def bundled_request(known: KnownMethod, request: Message | Mapping[str, Any]) -> Message:
+    """A request as a message of the bundled schema.
+
+    Args:
+        known: the method.
+        request: such a message; the same message of another schema, such as Ray's; or its fields.
+
+    Raises:
+        TypeError: another message, or a field that the bundled schema lacks.
+        ValueError: a field that it lacks, or a value that cannot be.
+    """
+    cls = messages.message_class(known.request)
+    if isinstance(request, Mapping):
+        return cls(**request)
+    if isinstance(request, cls):
+        return request
+    theirs: Any = request.DESCRIPTOR
+    if theirs.full_name != known.request:
+        raise TypeError(f"{known.path} takes a {known.request}, not a {theirs.full_name}")
+
+    def missing(field: Any) -> None:
+        name = f"{field.containing_type.name}.{field.name}"
+        raise TypeError(f"{known.path}: the field {name} of the request is not known here")
+
+    translator = _foreign_layouts()
+    made = cls()
+    ours: Any = cls.DESCRIPTOR
+    if translator.is_interchangeable(theirs, ours):
+        made.MergeFromString(request.SerializePartialToString())
     else:
-        expected = types[0].DESCRIPTOR.full_name
-        got = request.DESCRIPTOR.full_name  # type: ignore[union-attr]
-        if got != expected:
-            raise TypeError(f"{found.path} takes a {expected}, not a {got}")
-    return Prepared(found, flags, _serialized(request), reply_type or types[1])
+        translator.translate(request, made, missing)
+    return made
+
+
+def reflected_request(path: str, cls: type[Message], request: Message | Mapping[str, Any]) -> bytes:
+    """The same for a class that the server's own description made, as bytes.
+
+    Raises:
+        TypeError: another message.
+        ValueError: a field that it lacks, or a value that cannot be.
+    """
+    if isinstance(request, Mapping):
+        return cls(**request).SerializeToString()
+    expected, got = cls.DESCRIPTOR.full_name, request.DESCRIPTOR.full_name
+    if got != expected:
+        raise TypeError(f"{path} takes a {expected}, not a {got}")
+    return request.SerializeToString()
+
+
+@lru_cache(maxsize=1)
+def _foreign_layouts() -> Translator:
+    from gcs_cffi._layout import Translator
+
+    return Translator()
+
+
+@lru_cache(maxsize=512)
+def _known_with_messages(path: str) -> KnownMethod | None:
+    known = _release.METHODS.get(path)
+    if known is not None:
+        try:
+            messages.message_class(known.request)
+            messages.message_class(known.reply)
+        except LookupError:
+            return None
+    return known
 
 
 def parse(reply_type: type[MessageT], body: bytes, path: str, address: str) -> MessageT:
@@ -132,8 +197,3 @@ def _request_bytes(request: Any) -> bytes:
     except TypeError:
         kind = type(request).__name__
         raise TypeError(f"a request is bytes, a message or a dict, not {kind}") from None
-
-
-def _serialized(request: Any) -> bytes:
-    body: bytes = request.SerializeToString()
-    return body

@@ -44,6 +44,7 @@ def pack_call(
     key: bytes,
     body: bytes,
     timeout: int,
+    ray_version: int = 0,
 ) -> bytes:
     """A call as a record; `name` is the namespace, or the path of a method without a number."""
     body_size = len(body)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from gcs_cffi import _methods, _native, messages
-from gcs_cffi._arguments import nanoseconds
+from gcs_cffi import _methods, _native
+from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._channel import Channel
+from gcs_cffi._typed import call, call_for_bytes, call_unknown, server_of
 from gcs_cffi.connection import StateWatch
 from gcs_cffi.jobs import Jobs
 from gcs_cffi.kv import KeyValueStore
@@ -170,12 +171,11 @@ class GcsClient:
         nodes: the nodes.
     """
 
-    __slots__ = ("__weakref__", "_channel", "_ray_version", "jobs", "kv", "nodes")
+    __slots__ = ("__weakref__", "_channel", "jobs", "kv", "nodes")
 
     def __init__(self, channel: Channel) -> None:
         """Made by `connect()`."""
         self._channel = channel
-        self._ray_version: str | None = None
         self.kv = KeyValueStore(channel)
         self.jobs = Jobs(channel)
         self.nodes = Nodes(channel)
@@ -192,8 +192,9 @@ class GcsClient:
 
     @property
     def ray_version(self) -> str | None:
-        """The server's release of Ray; None until `get_ray_version()` has asked for it."""
-        return self._ray_version
+        """The server's release of Ray; None until a call needed it, or `get_ray_version()`."""
+        server = self._channel.server
+        return None if server is None else server.release.text
 
     @property
     def state(self) -> State:
@@ -248,7 +249,8 @@ class GcsClient:
     async def get_ray_version(self, *, timeout: float | None = None) -> str:
         """The server's release of Ray, such as "2.60.0". RPC: NodeInfoGcsService.CheckAlive.
 
-        Asked once, then remembered.
+        Asked once, then remembered, until a call finds that another release has taken the server's
+        place.
 
         Args:
             timeout: in seconds; None for the client's own, `math.inf` for none, 0 has already
@@ -258,14 +260,8 @@ class GcsClient:
             DeadlineExceededError: the timeout expired.
             GcsError: the call failed.
         """
-        if self._ray_version is None:
-            method = _methods.find("NodeInfoGcsService", "CheckAlive")
-            body: bytes = await self._channel.request(
-                _native.CALL, 0, method.number, method.name, b"", b"", nanoseconds(timeout)
-            )
-            reply = _methods.parse(messages.CheckAliveReply, body, method.path, self.address)
-            self._ray_version = reply.ray_version
-        return self._ray_version
+        server = await server_of(self._channel, Deadline(timeout, self._channel.default_timeout))
+        return server.release.text
 
     @overload
     async def call(
@@ -348,19 +344,30 @@ class GcsClient:
             GcsError: the call failed, or the reply is not the message expected.
         """
         prepared = _methods.prepare(service, method, request, reply_type, retry, wait_for_ready)
-        called = prepared.method
-        body: bytes = await self._channel.request(
-            _native.CALL,
-            prepared.flags,
-            called.number,
-            called.name,
-            b"",
-            prepared.body,
-            nanoseconds(timeout),
-        )
-        if prepared.reply_type is None:
-            return body
-        return _methods.parse(prepared.reply_type, body, called.path, self.address)
+        called, reader = prepared.method, prepared.reply_type
+        if prepared.is_raw:
+            body: bytes = await self._channel.request(
+                _native.CALL,
+                prepared.flags,
+                called.number,
+                called.name,
+                b"",
+                prepared.request,
+                nanoseconds(timeout),
+            )
+        elif prepared.known is None:
+            return await call_unknown(
+                self._channel, called, prepared.request, reader, timeout, prepared.flags
+            )
+        elif reader is None:
+            return await call(
+                self._channel, (prepared.known,), prepared.request, timeout, prepared.flags
+            )
+        else:
+            body = await call_for_bytes(
+                self._channel, (prepared.known,), prepared.request, timeout, prepared.flags
+            )
+        return body if reader is None else _methods.parse(reader, body, called.path, self.address)
 
     async def close(self) -> None:
         """Closes the client: pending calls end with ClientClosedError. Again does nothing."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcs_cffi import _methods, _native, messages
-from gcs_cffi._arguments import nanoseconds
+from gcs_cffi._release import known
+from gcs_cffi._typed import call
 from gcs_cffi.ids import NodeID
 
 if TYPE_CHECKING:
+    from gcs_cffi import messages
     from gcs_cffi._channel import Channel
 
 __all__ = ["Nodes"]
+
+_LIST = known("NodeInfoGcsService/GetAllNodeInfo")
 
 
 class Nodes:
@@ -38,10 +41,5 @@ class Nodes:
             DeadlineExceededError: the timeout expired.
             GcsError: the call failed.
         """
-        method = _methods.find("NodeInfoGcsService", "GetAllNodeInfo")
-        body: bytes = await self._channel.request(
-            _native.CALL, 0, method.number, method.name, b"", b"", nanoseconds(timeout)
-        )
-        address = self._channel.address
-        reply = _methods.parse(messages.GetAllNodeInfoReply, body, method.path, address)
+        reply = await call(self._channel, _LIST, b"", timeout)
         return {NodeID(node.node_id): node for node in reply.node_info_list}

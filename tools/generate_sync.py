@@ -19,10 +19,15 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gcs_cffi"
-MODULES = ("client", "connection", "jobs", "kv", "nodes")
+MODULES = ("_typed", "client", "connection", "jobs", "kv", "nodes")
 
 # What differs in words; each has to be there, wrapped as it may be.
 PHRASES = {
+    "_typed": {
+        "In an event loop one task at a time asks a server about itself; the others wait for it.": (
+            "Threads may ask a server about itself at the same time: what they learn is the same."
+        ),
+    },
     "client": {
         "Connects to a GCS. RPC": "Connects to a GCS, and waits for it. RPC",
         "Nothing happens until the result is awaited (`gcs = await connect(...)`, and `await "

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcs_cffi import _methods, _native, messages
-from gcs_cffi._arguments import nanoseconds
+from gcs_cffi._release import known
+from gcs_cffi._sync._typed import call
 from gcs_cffi.ids import JobID
 
 if TYPE_CHECKING:
     from gcs_cffi._blocking import Channel
 
 __all__ = ["Jobs"]
+
+_NEXT_ID = known("JobInfoGcsService/GetNextJobID")
 
 
 class Jobs:
@@ -38,10 +40,5 @@ class Jobs:
             DeadlineExceededError: the timeout expired.
             GcsError: the call failed.
         """
-        method = _methods.find("JobInfoGcsService", "GetNextJobID")
-        body: bytes = self._channel.request(
-            _native.CALL, 0, method.number, method.name, b"", b"", nanoseconds(timeout)
-        )
-        address = self._channel.address
-        reply = _methods.parse(messages.GetNextJobIDReply, body, method.path, address)
+        reply = call(self._channel, _NEXT_ID, b"", timeout)
         return JobID.from_int(reply.job_id)

@@ -65,7 +65,7 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 def test_types_and_schema_are_installed_beside_the_modules() -> None:
     folder = importlib.resources.files("gcs_cffi")
-    for name in ("py.typed", "messages.pyi", "schema.binpb", "sync.py", "_sync/client.py"):
+    for name in ("py.typed", "messages/__init__.pyi", "schema.binpb", "sync.py", "_sync/client.py"):
         assert folder.joinpath(name).is_file(), name
 
 
