@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
+from collections.abc import Mapping
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
 from gcs_cffi import _native
 from gcs_cffi._method_table import ROWS
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypeVar
 
+    from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
     from typing_extensions import Buffer
 
     KeyT = TypeVar("KeyT", bound="bytes | str")
 
 _LONGEST: Final = (1 << 63) - 1
+_MOST: Final = (1 << 31) - 1
 
 _SERVICES: Final = {
     name.rpartition(".")[2]: name
@@ -65,6 +69,59 @@ def boolean(value: bool, what: str) -> bool:
     if isinstance(value, bool):
         return value
     raise TypeError(f"{what} is True or False, not {type(value).__name__}")
+
+
+def text(value: str, what: str) -> str:
+    """A text."""
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{what} is a str, not {type(value).__name__}")
+
+
+def integer(value: int, what: str, low: int, high: int) -> int:
+    """An integer within bounds, both included."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what} is an int, not {type(value).__name__}")
+    number = operator.index(value)
+    if not low <= number <= high:
+        raise ValueError(f"{what} is between {low} and {high}, not {number}")
+    return number
+
+
+@overload
+def count(value: int, what: str) -> int: ...
+@overload
+def count(value: int | None, what: str) -> int | None: ...
+def count(value: int | None, what: str) -> int | None:
+    """How many; None for no bound."""
+    return None if value is None else integer(value, what, 0, _MOST)
+
+
+def enum_number(enum: EnumTypeWrapper, value: int | str, what: str) -> int:
+    """A value of an enum, by its number or its name."""
+    names = enum.keys()
+    if isinstance(value, str):
+        if value in names:
+            return enum.Value(value)
+    elif isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what} is an int or a str, not {type(value).__name__}")
+    elif operator.index(value) in enum.values():
+        return operator.index(value)
+    raise ValueError(f"{what} is one of {', '.join(names)}, and not {value!r}")
+
+
+def amounts(value: Mapping[str, float], what: str) -> dict[str, float]:
+    """Amounts of resources by their names."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} is a mapping of names to amounts, not {type(value).__name__}")
+    for name, amount in value.items():
+        text(name, f"the name of a resource in {what}")
+        if isinstance(amount, bool) or not isinstance(amount, (float, int, numbers.Real)):
+            kind = type(amount).__name__
+            raise TypeError(f"the amount of {name!r} in {what} is a number, not {kind}")
+        if not 0 <= amount < math.inf:
+            raise ValueError(f"the amount of {name!r} in {what} is not negative, and not {amount}")
+    return {name: float(amount) for name, amount in value.items()}
 
 
 def nanoseconds(timeout: float | None, what: str = "timeout") -> int:

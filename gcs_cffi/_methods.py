@@ -96,41 +96,47 @@ def prepare(
     if takes_bytes:
         return Prepared(found, flags, body, known, reply_type, is_raw=known is None)
     message: Any = request
-    prepared = message if known is None else bundled_request(known, message)
-    return Prepared(found, flags, prepared, known, reply_type, is_raw=False)
+    if known is not None:
+        cls = messages.message_class(known.request)
+        message = bundled(cls, message, f"the request of {found.path}")
+    return Prepared(found, flags, message, known, reply_type, is_raw=False)
 
 
-def bundled_request(known: KnownMethod, request: Message | Mapping[str, Any]) -> Message:
-    """A request as a message of the bundled schema.
+def bundled(
+    cls: type[MessageT], value: Message | Mapping[str, Any], what: str = "the request"
+) -> MessageT:
+    """A value as a message of the bundled schema.
 
     Args:
-        known: the method.
-        request: such a message; the same message of another schema, such as Ray's; or its fields.
+        cls: the message.
+        value: such a message; the same message of another schema, such as Ray's; or its fields.
+        what: the value's name, for errors.
 
     Raises:
-        TypeError: another message, or a field that the bundled schema lacks.
-        ValueError: a field that it lacks, or a value that cannot be.
+        TypeError: another message, or something else altogether.
+        ValueError: a field that the bundled schema lacks, or a value that cannot be.
     """
-    cls = messages.message_class(known.request)
-    if isinstance(request, Mapping):
-        return cls(**request)
-    if isinstance(request, cls):
-        return request
-    theirs: Any = request.DESCRIPTOR
-    if theirs.full_name != known.request:
-        raise TypeError(f"{known.path} takes a {known.request}, not a {theirs.full_name}")
+    if isinstance(value, Mapping):
+        return cls(**value)
+    if isinstance(value, cls):
+        return value
+    name = cls.DESCRIPTOR.full_name
+    theirs: Any = getattr(value, "DESCRIPTOR", None)
+    got = getattr(theirs, "full_name", type(value).__name__)
+    if got != name:
+        raise TypeError(f"{what} is a {name} or a dict of its fields, not a {got}")
 
     def missing(field: Any) -> None:
-        name = f"{field.containing_type.name}.{field.name}"
-        raise TypeError(f"{known.path}: the field {name} of the request is not known here")
+        full_name = f"{field.containing_type.name}.{field.name}"
+        raise ValueError(f"{what} has the field {full_name}, which is not known here")
 
     translator = _foreign_layouts()
     made = cls()
     ours: Any = cls.DESCRIPTOR
     if translator.is_interchangeable(theirs, ours):
-        made.MergeFromString(request.SerializePartialToString())
+        made.MergeFromString(value.SerializePartialToString())
     else:
-        translator.translate(request, made, missing)
+        translator.translate(value, made, missing)
     return made
 
 

@@ -11,7 +11,7 @@ an id of the wrong length ends its process.)
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, Union
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,21 +20,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActorID",
+    "AnyID",
     "BaseID",
     "ClusterID",
     "JobID",
     "NodeID",
     "ObjectID",
     "PlacementGroupID",
+    "SupportsBinary",
     "TaskID",
     "WorkerID",
 ]
 
 
-class _SupportsBinary(Protocol):
+class SupportsBinary(Protocol):
     """An id of another package, such as Ray's own."""
 
-    def binary(self) -> bytes: ...
+    def binary(self) -> bytes:
+        """The id's bytes."""
+
+
+AnyID: TypeAlias = Union[bytes, SupportsBinary]
+"""What methods take for an id: its bytes, an id of this module, or one of Ray's."""
 
 
 def _binary_of(value: object) -> bytes | None:
@@ -52,7 +59,7 @@ class BaseID(bytes):
     SIZE: ClassVar[int]
     """How many bytes an id of this kind has."""
 
-    def __new__(cls, value: bytes | bytearray | memoryview | _SupportsBinary) -> Self:
+    def __new__(cls, value: bytes | bytearray | memoryview | SupportsBinary) -> Self:
         """Checks the value and makes the id.
 
         Args:

@@ -19,7 +19,23 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gcs_cffi"
-MODULES = ("_typed", "client", "connection", "jobs", "kv", "nodes")
+MODULES = (
+    "_typed",
+    "actors",
+    "autoscaler",
+    "client",
+    "connection",
+    "events",
+    "jobs",
+    "kv",
+    "nodes",
+    "placement_groups",
+    "publishing",
+    "resources",
+    "runtime_envs",
+    "tasks",
+    "workers",
+)
 
 # What differs in words; each has to be there, wrapped as it may be.
 PHRASES = {

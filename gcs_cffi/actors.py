@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The actors of a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcs_cffi import _status, messages
+from gcs_cffi._arguments import boolean, count, enum_number, text
+from gcs_cffi._release import known
+from gcs_cffi._typed import call
+from gcs_cffi.errors import GcsStatusError
+from gcs_cffi.ids import ActorID, JobID
+
+if TYPE_CHECKING:
+    import builtins
+
+    from gcs_cffi._channel import Channel
+    from gcs_cffi.ids import AnyID
+
+__all__ = ["Actors"]
+
+_GET = known("ActorInfoGcsService/GetActorInfo")
+_GET_NAMED = known("ActorInfoGcsService/GetNamedActorInfo")
+_KILL = known("ActorInfoGcsService/KillActorViaGcs")
+_LIST = known("ActorInfoGcsService/GetAllActorInfo")
+_LIST_NAMED = known("ActorInfoGcsService/ListNamedActors")
+
+
+class Actors:
+    """The actors; `gcs.actors` of a client. RPCs: ray.rpc.ActorInfoGcsService.
+
+    What a core worker alone may say of an actor (RegisterActor, CreateActor, restarts, going out of
+    scope) is said with `gcs.call()`.
+
+    What all methods share: ids are checked for their length, and taken as `bytes`, as ids of
+    `gcs_cffi` or of Ray. `timeout` is in seconds: None for the client's own, `math.inf` for none, 0
+    has already expired. Every method raises
+
+    - TypeError and ValueError for arguments that cannot be, before anything is sent;
+    - DeadlineExceededError when the timeout expires; UnsupportedByServerError for what the server's
+      release of Ray cannot do; GcsStatusError when the GCS refuses; another GcsError when the call
+      fails.
+    """
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: Channel) -> None:
+        """Made by the client."""
+        self._channel = channel
+    async def get(
+        self, actor_id: AnyID, *, timeout: float | None = None
+    ) -> messages.ActorTableData | None:
+        """What the GCS knows about an actor. RPC: GetActorInfo.
+
+        Returns:
+            The actor, dead or alive; None if there is no such actor, or not any more.
+        """
+        request = messages.GetActorInfoRequest(actor_id=ActorID(actor_id))
+        reply = await call(self._channel, _GET, request, timeout)
+        return reply.actor_table_data if reply.HasField("actor_table_data") else None
+
+    async def list(
+        self,
+        *,
+        actor_id: AnyID | None = None,
+        job_id: AnyID | None = None,
+        state: int | str | None = None,
+        show_dead_jobs: bool = True,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[ActorID, messages.ActorTableData]:
+        """The actors, all or some. RPC: GetAllActorInfo.
+
+        Args:
+            actor_id: only this one.
+            job_id: only those of this job.
+            state: only those in this state, such as "ALIVE" or `messages.ActorTableData.ALIVE`.
+            show_dead_jobs: whether those of finished jobs are among them.
+            limit: at most so many, whichever.
+            timeout: see above.
+
+        Returns:
+            The actors by their ids.
+        """
+        request = messages.GetAllActorInfoRequest(
+            show_dead_jobs=boolean(show_dead_jobs, "show_dead_jobs"), limit=count(limit, "limit")
+        )
+        filters = messages.GetAllActorInfoRequest.Filters()
+        if actor_id is not None:
+            filters.actor_id = ActorID(actor_id)
+        if job_id is not None:
+            filters.job_id = JobID(job_id)
+        if state is not None:
+            filters.state = enum_number(messages.ActorTableData.ActorState, state, "state")
+        if filters.ListFields():
+            request.filters.CopyFrom(filters)
+        reply = await call(self._channel, _LIST, request, timeout)
+        return {ActorID(actor.actor_id): actor for actor in reply.actor_table_data}
+
+    async def get_named(
+        self, name: str, *, namespace: str = "", timeout: float | None = None
+    ) -> messages.ActorTableData | None:
+        """The living actor of a name. RPC: GetNamedActorInfo.
+
+        Args:
+            name: the actor's name.
+            namespace: Ray's namespace that the name was given in.
+            timeout: see above.
+
+        Returns:
+            The actor, or None if no living actor has this name there.
+        """
+        request = messages.GetNamedActorInfoRequest(
+            name=text(name, "name"), ray_namespace=text(namespace, "namespace")
+        )
+        try:
+            reply = await call(self._channel, _GET_NAMED, request, timeout)
+        except GcsStatusError as error:
+            if error.code != _status.RAY_NOT_FOUND:
+                raise
+            return None
+        return reply.actor_table_data if reply.HasField("actor_table_data") else None
+
+    async def list_named(
+        self,
+        *,
+        namespace: str = "",
+        all_namespaces: bool = False,
+        timeout: float | None = None,
+    ) -> builtins.list[messages.NamedActorInfo]:
+        """The names of living actors. RPC: ListNamedActors.
+
+        Args:
+            namespace: Ray's namespace that is listed.
+            all_namespaces: list them all instead.
+            timeout: see above.
+
+        Returns:
+            A `name` and its `ray_namespace` for each.
+        """
+        request = messages.ListNamedActorsRequest(
+            all_namespaces=boolean(all_namespaces, "all_namespaces"),
+            ray_namespace=text(namespace, "namespace"),
+        )
+        reply = await call(self._channel, _LIST_NAMED, request, timeout)
+        return [*reply.named_actors_list]
+
+    async def kill(
+        self,
+        actor_id: AnyID,
+        *,
+        force: bool = True,
+        no_restart: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Ends an actor. RPC: KillActorViaGcs.
+
+        The GCS sees to it after it has answered: the actor may live for a moment longer.
+
+        Args:
+            actor_id: the actor.
+            force: end its process at once, without its exit handlers.
+            no_restart: do not start it again, whatever its `max_restarts`.
+            timeout: see above.
+
+        Raises:
+            GcsStatusError: there is no such actor (RAY_NOT_FOUND). Before 2.50 Ray says nothing.
+        """
+        request = messages.KillActorViaGcsRequest(
+            actor_id=ActorID(actor_id),
+            force_kill=boolean(force, "force"),
+            no_restart=boolean(no_restart, "no_restart"),
+        )
+        await call(self._channel, _KILL, request, timeout)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker processes of a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcs_cffi import _status, messages
+from gcs_cffi._arguments import Deadline, boolean, count, integer
+from gcs_cffi._methods import bundled
+from gcs_cffi._release import known
+from gcs_cffi._typed import call, server_of
+from gcs_cffi.errors import GcsStatusError
+from gcs_cffi.ids import WorkerID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from google.protobuf.message import Message
+
+    from gcs_cffi._channel import Channel
+    from gcs_cffi.ids import AnyID
+
+__all__ = ["Workers"]
+
+_ADD = known("WorkerInfoGcsService/AddWorkerInfo")
+_GET = known("WorkerInfoGcsService/GetWorkerInfo")
+_LIST = known("WorkerInfoGcsService/GetAllWorkerInfo")
+_REPORT_FAILURE = known("WorkerInfoGcsService/ReportWorkerFailure")
+_UPDATE_DEBUGGER_PORT = known("WorkerInfoGcsService/UpdateWorkerDebuggerPort")
+_UPDATE_PAUSED_THREADS = known("WorkerInfoGcsService/UpdateWorkerNumPausedThreads")
+
+_FILTERS_SINCE = (2, 36)
+
+
+class Workers:
+    """The workers; `gcs.workers` of a client. RPCs: ray.rpc.WorkerInfoGcsService.
+
+    What all methods share: ids are checked for their length, and taken as `bytes`, as ids of
+    `gcs_cffi` or of Ray. `timeout` is in seconds: None for the client's own, `math.inf` for none, 0
+    has already expired. Every method raises
+
+    - TypeError and ValueError for arguments that cannot be, before anything is sent;
+    - DeadlineExceededError when the timeout expires; UnsupportedByServerError for what the server's
+      release of Ray cannot do; GcsStatusError when the GCS refuses; another GcsError when the call
+      fails.
+    """
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: Channel) -> None:
+        """Made by the client."""
+        self._channel = channel
+    async def get(
+        self, worker_id: AnyID, *, timeout: float | None = None
+    ) -> messages.WorkerTableData | None:
+        """What the GCS knows about a worker. RPC: GetWorkerInfo.
+
+        Returns:
+            The worker, dead or alive; None if there is no such worker, or not any more.
+        """
+        request = messages.GetWorkerInfoRequest(worker_id=WorkerID(worker_id))
+        try:
+            reply = await call(self._channel, _GET, request, timeout)
+        except GcsStatusError as error:
+            if error.code != _status.RAY_NOT_FOUND:
+                raise
+            return None
+        return reply.worker_table_data if reply.HasField("worker_table_data") else None
+
+    async def list(
+        self,
+        *,
+        is_alive: bool | None = None,
+        has_paused_threads: bool | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[WorkerID, messages.WorkerTableData]:
+        """The workers, all or some, drivers included. RPC: GetAllWorkerInfo.
+
+        Args:
+            is_alive: only the living ones (True), or the dead ones (False).
+            has_paused_threads: only those with threads that wait for a debugger (True), or those
+                without (False).
+            limit: at most so many, whichever.
+            timeout: see above.
+
+        Returns:
+            The workers by their ids.
+        """
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        filters = messages.GetAllWorkerInfoRequest.Filters()
+        if is_alive is not None:
+            filters.is_alive = boolean(is_alive, "is_alive")
+        if has_paused_threads is not None:
+            filters.exist_paused_threads = boolean(has_paused_threads, "has_paused_threads")
+        most = count(limit, "limit")
+        request = messages.GetAllWorkerInfoRequest()
+        server = await server_of(self._channel, deadline)
+        if not filters.ListFields():
+            request = messages.GetAllWorkerInfoRequest(limit=most)
+        elif server.release.pair >= _FILTERS_SINCE:
+            request = messages.GetAllWorkerInfoRequest(limit=most, filters=filters)
+        reply = await call(self._channel, _LIST, request, deadline)
+        found = [worker for worker in reply.worker_table_data if _fits(worker, filters)]
+        return {WorkerID(worker.worker_address.worker_id): worker for worker in found[:most]}
+
+    async def add(
+        self, worker: messages.WorkerTableData | Message | Mapping[str, Any], *,
+        timeout: float | None = None,
+    ) -> None:
+        """Tells the GCS about a worker. RPC: AddWorkerInfo.
+
+        Args:
+            worker: the worker, with `worker_address.worker_id`; a message or its fields.
+            timeout: see above.
+        """
+        data = bundled(messages.WorkerTableData, worker, "worker")
+        await call(self._channel, _ADD, messages.AddWorkerInfoRequest(worker_data=data), timeout)
+
+    async def report_failure(
+        self, worker: messages.WorkerTableData | Message | Mapping[str, Any], *,
+        timeout: float | None = None,
+    ) -> None:
+        """Tells the GCS that a worker has ended. RPC: ReportWorkerFailure.
+
+        The GCS ends what depends on it, such as its actors, and tells those who subscribed.
+
+        Args:
+            worker: the worker, with `worker_address` and why it ended (`exit_type`,
+                `exit_detail`); a message or its fields.
+            timeout: see above.
+        """
+        data = bundled(messages.WorkerTableData, worker, "worker")
+        request = messages.ReportWorkerFailureRequest(worker_failure=data)
+        await call(self._channel, _REPORT_FAILURE, request, timeout)
+
+    async def update_debugger_port(
+        self, worker_id: AnyID, port: int, *, timeout: float | None = None
+    ) -> None:
+        """Notes where a worker's debugger listens. RPC: UpdateWorkerDebuggerPort.
+
+        Args:
+            worker_id: the worker.
+            port: the port; 0 when it does not listen any more.
+            timeout: see above.
+        """
+        request = messages.UpdateWorkerDebuggerPortRequest(
+            worker_id=WorkerID(worker_id), debugger_port=integer(port, "port", 0, 65535)
+        )
+        await call(self._channel, _UPDATE_DEBUGGER_PORT, request, timeout)
+
+    async def update_paused_threads(
+        self, worker_id: AnyID, delta: int, *, timeout: float | None = None
+    ) -> None:
+        """Counts a worker's threads that wait for a debugger. RPC: UpdateWorkerNumPausedThreads.
+
+        Args:
+            worker_id: the worker.
+            delta: how many more wait now; negative for fewer.
+            timeout: see above.
+        """
+        low, high = -(1 << 31), (1 << 31) - 1
+        request = messages.UpdateWorkerNumPausedThreadsRequest(
+            worker_id=WorkerID(worker_id),
+            num_paused_threads_delta=integer(delta, "delta", low, high),
+        )
+        await call(self._channel, _UPDATE_PAUSED_THREADS, request, timeout)
+
+
+def _fits(
+    worker: messages.WorkerTableData, filters: messages.GetAllWorkerInfoRequest.Filters
+) -> bool:
+    paused = worker.num_paused_threads > 0
+    return (not filters.HasField("is_alive") or worker.is_alive == filters.is_alive) and (
+        not filters.HasField("exist_paused_threads") or paused == filters.exist_paused_threads
+    )
