@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from gcs_cffi._layout_history import CONVERSIONS, DIFFERENCES, RENAMED, enum_number
+from gcs_cffi._layout_history import CONVERSIONS, CONVERTED, DIFFERENCES, RENAMED, enum_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ class Translator:
             twin = counterpart(field, layout)
             if twin is not None and _is_convertible(field, twin):
                 self._copy(field, value, twin, target, missing)
-            elif missing is not None:
+            elif missing is not None and (source.DESCRIPTOR.full_name, field.name) not in CONVERTED:
                 missing(field)
         convert = CONVERSIONS.get(source.DESCRIPTOR.full_name)
         if convert is not None:

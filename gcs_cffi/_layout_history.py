@@ -44,14 +44,26 @@ _STATE_TIMES: Final = {
 
 def _state_times(source: Any, target: Any) -> None:
     """The keys of `state_ts_ns` are numbers of states, which releases number differently."""
-    theirs, ours = _task_status(source.DESCRIPTOR), _task_status(target.DESCRIPTOR)
-    times = dict(target.state_ts_ns)
-    target.state_ts_ns.clear()
-    for number, time in times.items():
-        target.state_ts_ns[enum_number(theirs, number, ours)] = time
+    before, after = _task_status(source.DESCRIPTOR), _task_status(target.DESCRIPTOR)
+    times = _times_of(target)
+    if times is None:
+        # Newer to older: what has no field there had no time there.
+        for name, state in _STATE_TIMES.items():
+            number = before.values_by_name[state].number
+            if number in source.state_ts_ns:
+                setattr(target, name, source.state_ts_ns[number])
+        return
+    copied = dict(times)
+    times.clear()
+    for number, time in copied.items():
+        times[enum_number(before, number, after)] = time
     for name, state in _STATE_TIMES.items():
         if name in source.DESCRIPTOR.fields_by_name and source.HasField(name):
-            target.state_ts_ns[ours.values_by_name[state].number] = getattr(source, name)
+            times[after.values_by_name[state].number] = getattr(source, name)
+
+
+def _times_of(message: Any) -> Any:
+    return getattr(message, "state_ts_ns", getattr(message, "state_ts", None))
 
 
 def _state_times_differ(one: Descriptor, other: Descriptor) -> bool:
@@ -79,6 +91,9 @@ CONVERSIONS: Final[dict[str, Callable[[Message, Message], None]]] = {
     "ray.rpc.TaskStateUpdate": _state_times,
 }
 """By the message's full name: completes the second from the first, which an older release sent."""
+
+CONVERTED: Final = {("ray.rpc.TaskStateUpdate", "state_ts_ns")}
+"""Fields, by message and name, that a conversion finds a place for where no other has their name."""
 
 DIFFERENCES: Final[dict[str, Callable[[Descriptor, Descriptor], bool]]] = {
     "ray.rpc.TaskStateUpdate": _state_times_differ,

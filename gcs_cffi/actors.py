@@ -48,6 +48,7 @@ class Actors:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def get(
         self, actor_id: AnyID, *, timeout: float | None = None
     ) -> messages.ActorTableData | None:

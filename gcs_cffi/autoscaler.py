@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gcs_cffi import messages
-from gcs_cffi._arguments import amounts, count, enum_number, integer, text
+from gcs_cffi._arguments import amounts, enum_number, integer, text
 from gcs_cffi._methods import bundled
 from gcs_cffi._release import known
 from gcs_cffi._typed import call
@@ -65,6 +65,7 @@ class Autoscaler:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def get_cluster_status(
         self, *, timeout: float | None = None
     ) -> messages.autoscaler.GetClusterStatusReply:
@@ -80,23 +81,17 @@ class Autoscaler:
         return reply
 
     async def get_cluster_resource_state(
-        self, *, last_seen_version: int = 0, timeout: float | None = None
+        self, *, timeout: float | None = None
     ) -> messages.autoscaler.ClusterResourceState:
-        """Nodes, demands and constraints. RPC: GetClusterResourceState.
-
-        Args:
-            last_seen_version: the `cluster_resource_state_version` that was seen last.
-            timeout: see above.
-        """
-        request = messages.autoscaler.GetClusterResourceStateRequest(
-            last_seen_cluster_resource_state_version=count(last_seen_version, "last_seen_version")
-        )
-        reply = await call(self._channel, _RESOURCE_STATE, request, timeout)
+        """Nodes, demands and constraints. RPC: GetClusterResourceState."""
+        reply = await call(self._channel, _RESOURCE_STATE, b"", timeout)
         state: messages.autoscaler.ClusterResourceState = reply.cluster_resource_state
         return state
 
     async def report_autoscaling_state(
-        self, state: messages.autoscaler.AutoscalingState | Message | Mapping[str, Any], *,
+        self,
+        state: messages.autoscaler.AutoscalingState | Message | Mapping[str, Any],
+        *,
         timeout: float | None = None,
     ) -> None:
         """Reports what the autoscaler does. RPC: ReportAutoscalingState.
@@ -111,7 +106,9 @@ class Autoscaler:
         await call(self._channel, _REPORT_STATE, request, timeout)
 
     async def report_cluster_config(
-        self, config: messages.autoscaler.ClusterConfig | Message | Mapping[str, Any], *,
+        self,
+        config: messages.autoscaler.ClusterConfig | Message | Mapping[str, Any],
+        *,
         timeout: float | None = None,
     ) -> None:
         """Reports what the cluster may grow to. RPC: ReportClusterConfig, of Ray 2.41 and newer.
@@ -145,13 +142,19 @@ class Autoscaler:
             timeout: see above.
         """
         shapes = [amounts(bundle, "a bundle") for bundle in bundles]
-        wanted = [1] * len(shapes) if counts is None else [
-            integer(number, "a count", 0, _LONGEST) for number in counts
-        ]
-        selectors = None if label_selectors is None else [
-            bundled(messages.LabelSelector, selector, "a label selector")
-            for selector in label_selectors
-        ]
+        wanted = (
+            [1] * len(shapes)
+            if counts is None
+            else [integer(number, "a count", 0, _LONGEST) for number in counts]
+        )
+        selectors = (
+            None
+            if label_selectors is None
+            else [
+                bundled(messages.LabelSelector, selector, "a label selector")
+                for selector in label_selectors
+            ]
+        )
         if len(wanted) != len(shapes) or (selectors is not None and len(selectors) != len(shapes)):
             raise ValueError("counts and label_selectors have an entry for each bundle")
         constraint = messages.autoscaler.ClusterResourceConstraint()

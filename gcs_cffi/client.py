@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, overload
 from gcs_cffi import _methods, _native
 from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._channel import Channel
+from gcs_cffi._typed import call, call_for_bytes, call_unknown, server_of
 from gcs_cffi.actors import Actors
 from gcs_cffi.autoscaler import Autoscaler
-from gcs_cffi._typed import call, call_for_bytes, call_unknown, server_of
 from gcs_cffi.connection import StateWatch
 from gcs_cffi.events import Events
 from gcs_cffi.jobs import Jobs

@@ -41,8 +41,11 @@ class Events:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def add(
-        self, events: messages.events.RayEventsData | Message | Mapping[str, Any], *,
+        self,
+        events: messages.events.RayEventsData | Message | Mapping[str, Any],
+        *,
         timeout: float | None = None,
     ) -> None:
         """Hands events to the GCS. RPC: AddEvents, of Ray 2.49 and newer.

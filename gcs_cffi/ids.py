@@ -11,7 +11,7 @@ an id of the wrong length ends its process.)
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, Union
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class SupportsBinary(Protocol):
         """The id's bytes."""
 
 
-AnyID: TypeAlias = Union[bytes, SupportsBinary]
+AnyID: TypeAlias = bytes | SupportsBinary
 """What methods take for an id: its bytes, an id of this module, or one of Ray's."""
 
 

@@ -51,6 +51,7 @@ class Jobs:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def next_id(self, *, timeout: float | None = None) -> JobID:
         """Takes the next job id; no two callers get the same. RPC: GetNextJobID.
 

@@ -53,6 +53,7 @@ class Nodes:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def list(
         self,
         *,

@@ -51,8 +51,11 @@ class PlacementGroups:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def create(
-        self, spec: messages.PlacementGroupSpec | Message | Mapping[str, Any], *,
+        self,
+        spec: messages.PlacementGroupSpec | Message | Mapping[str, Any],
+        *,
         timeout: float | None = None,
     ) -> None:
         """Has a placement group made. RPC: CreatePlacementGroup.

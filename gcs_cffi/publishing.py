@@ -49,6 +49,7 @@ class Errors:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def publish(
         self,
         error_type: str,
@@ -118,8 +119,11 @@ class Logs:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def publish(
-        self, batch: messages.LogBatch | Message | Mapping[str, Any], *,
+        self,
+        batch: messages.LogBatch | Message | Mapping[str, Any],
+        *,
         key: bytes | str | None = None,
         timeout: float | None = None,
     ) -> None:

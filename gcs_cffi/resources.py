@@ -39,6 +39,7 @@ class Resources:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def available(self, *, timeout: float | None = None) -> dict[NodeID, dict[str, float]]:
         """What the living nodes have left. RPC: GetAllAvailableResources.
 

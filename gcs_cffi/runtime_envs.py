@@ -38,9 +38,8 @@ class RuntimeEnvs:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
-    async def pin_uri(
-        self, uri: str, *, expiration_s: int, timeout: float | None = None
-    ) -> None:
+
+    async def pin_uri(self, uri: str, *, expiration_s: int, timeout: float | None = None) -> None:
         """Keeps a package from being deleted for a while. RPC: PinRuntimeEnvURI.
 
         Args:

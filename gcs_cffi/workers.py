@@ -52,6 +52,7 @@ class Workers:
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
+
     async def get(
         self, worker_id: AnyID, *, timeout: float | None = None
     ) -> messages.WorkerTableData | None:
@@ -107,7 +108,9 @@ class Workers:
         return {WorkerID(worker.worker_address.worker_id): worker for worker in found[:most]}
 
     async def add(
-        self, worker: messages.WorkerTableData | Message | Mapping[str, Any], *,
+        self,
+        worker: messages.WorkerTableData | Message | Mapping[str, Any],
+        *,
         timeout: float | None = None,
     ) -> None:
         """Tells the GCS about a worker. RPC: AddWorkerInfo.
@@ -120,7 +123,9 @@ class Workers:
         await call(self._channel, _ADD, messages.AddWorkerInfoRequest(worker_data=data), timeout)
 
     async def report_failure(
-        self, worker: messages.WorkerTableData | Message | Mapping[str, Any], *,
+        self,
+        worker: messages.WorkerTableData | Message | Mapping[str, Any],
+        *,
         timeout: float | None = None,
     ) -> None:
         """Tells the GCS that a worker has ended. RPC: ReportWorkerFailure.

@@ -186,7 +186,9 @@ def _ask_release(channel: Channel, deadline: Deadline) -> Release:
     return _release.Release.parse(reply.ray_version)
 
 
-def _ask_files(channel: Channel, server: Server, service: str, deadline: Deadline) -> list[bytes]:
+def _ask_files(
+    channel: Channel, server: Server, service: str, deadline: Deadline
+) -> list[bytes]:
     from gcs_cffi import _reflection
 
     method = _release.METHODS[_reflection.PATH]

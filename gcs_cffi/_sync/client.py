@@ -15,11 +15,20 @@ from gcs_cffi import _methods, _native
 from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._blocking import Channel
 from gcs_cffi._sync._typed import call, call_for_bytes, call_unknown, server_of
+from gcs_cffi._sync.actors import Actors
+from gcs_cffi._sync.autoscaler import Autoscaler
 from gcs_cffi._sync.connection import StateWatch
+from gcs_cffi._sync.events import Events
 from gcs_cffi._sync.jobs import Jobs
 from gcs_cffi._sync.kv import KeyValueStore
 from gcs_cffi._sync.nodes import Nodes
 from gcs_cffi.options import client_options
+from gcs_cffi._sync.placement_groups import PlacementGroups
+from gcs_cffi._sync.publishing import Errors, Logs
+from gcs_cffi._sync.resources import Resources
+from gcs_cffi._sync.runtime_envs import RuntimeEnvs
+from gcs_cffi._sync.tasks import Tasks
+from gcs_cffi._sync.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,18 +134,54 @@ class GcsClient:
 
     Attributes:
         kv: the key-value store.
+        actors: the actors.
+        autoscaler: what the autoscaler tells, and learns.
+        errors: errors that people are shown.
+        events: structured events.
         jobs: the jobs.
+        logs: lines that workers wrote.
         nodes: the nodes.
+        placement_groups: the placement groups.
+        resources: the nodes' resources.
+        runtime_envs: packages of runtime environments.
+        tasks: the tasks.
+        workers: the worker processes.
     """
 
-    __slots__ = ("__weakref__", "_channel", "jobs", "kv", "nodes")
+    __slots__ = (
+        "__weakref__",
+        "_channel",
+        "actors",
+        "autoscaler",
+        "errors",
+        "events",
+        "jobs",
+        "kv",
+        "logs",
+        "nodes",
+        "placement_groups",
+        "resources",
+        "runtime_envs",
+        "tasks",
+        "workers",
+    )
 
     def __init__(self, channel: Channel) -> None:
         """Made by `connect()`."""
         self._channel = channel
         self.kv = KeyValueStore(channel)
+        self.actors = Actors(channel)
+        self.autoscaler = Autoscaler(channel)
+        self.errors = Errors(channel)
+        self.events = Events(channel)
         self.jobs = Jobs(channel)
+        self.logs = Logs(channel)
         self.nodes = Nodes(channel)
+        self.placement_groups = PlacementGroups(channel)
+        self.resources = Resources(channel)
+        self.runtime_envs = RuntimeEnvs(channel)
+        self.tasks = Tasks(channel)
+        self.workers = Workers(channel)
 
     @property
     def address(self) -> str:
@@ -318,7 +363,9 @@ class GcsClient:
                 self._channel, called, prepared.request, reader, timeout, prepared.flags
             )
         elif reader is None:
-            return call(self._channel, (prepared.known,), prepared.request, timeout, prepared.flags)
+            return call(
+                self._channel, (prepared.known,), prepared.request, timeout, prepared.flags
+            )
         else:
             body = call_for_bytes(
                 self._channel, (prepared.known,), prepared.request, timeout, prepared.flags

@@ -6,20 +6,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcs_cffi import messages
+from gcs_cffi._arguments import Deadline, boolean, count
+from gcs_cffi._methods import bundled
 from gcs_cffi._release import known
-from gcs_cffi._sync._typed import call
-from gcs_cffi.ids import JobID
+from gcs_cffi._sync._typed import call, server_of
+from gcs_cffi.ids import BaseID, JobID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from google.protobuf.message import Message
+
     from gcs_cffi._blocking import Channel
+    from gcs_cffi.ids import AnyID
 
 __all__ = ["Jobs"]
 
+_ADD = known("JobInfoGcsService/AddJob")
+_LIST = known("JobInfoGcsService/GetAllJobInfo")
+_MARK_FINISHED = known("JobInfoGcsService/MarkJobFinished")
 _NEXT_ID = known("JobInfoGcsService/GetNextJobID")
+
+_FILTERS_SINCE = (2, 37)
+_SUBMISSION_ID = "job_submission_id"
+"""Where a job's configuration names the submission that it came from."""
 
 
 class Jobs:
-    """The jobs; `gcs.jobs` of a client. RPCs: ray.rpc.JobInfoGcsService."""
+    """The jobs; `gcs.jobs` of a client. RPCs: ray.rpc.JobInfoGcsService.
+
+    What all methods share: ids are checked for their length, and taken as `bytes`, as ids of
+    `gcs_cffi` or of Ray. `timeout` is in seconds: None for the client's own, `math.inf` for none, 0
+    has already expired. Every method raises
+
+    - TypeError and ValueError for arguments that cannot be, before anything is sent;
+    - DeadlineExceededError when the timeout expires; UnsupportedByServerError for what the server's
+      release of Ray cannot do; GcsStatusError when the GCS refuses; another GcsError when the call
+      fails.
+    """
 
     __slots__ = ("_channel",)
 
@@ -31,14 +57,90 @@ class Jobs:
         """Takes the next job id; no two callers get the same. RPC: GetNextJobID.
 
         It cannot be given back: Ray counts on.
-
-        Args:
-            timeout: in seconds; None for the client's own, `math.inf` for none, 0 has already
-                expired.
-
-        Raises:
-            DeadlineExceededError: the timeout expired.
-            GcsError: the call failed.
         """
         reply = call(self._channel, _NEXT_ID, b"", timeout)
         return JobID.from_int(reply.job_id)
+
+    def list(
+        self,
+        *,
+        job_or_submission_id: AnyID | str | None = None,
+        skip_submission_info: bool = False,
+        skip_is_running_tasks: bool = False,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[JobID, messages.JobTableData]:
+        """The jobs, finished ones included, all or some. RPC: GetAllJobInfo.
+
+        Args:
+            job_or_submission_id: only the one of this id, or those that came from this submission.
+            skip_submission_info: leave out `job_info`, which the server has to look up.
+            skip_is_running_tasks: leave out `is_running_tasks`, for which the server asks each
+                driver.
+            limit: at most so many, whichever.
+            timeout: see above.
+
+        Returns:
+            The jobs by their ids.
+        """
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        wanted = _id_text(job_or_submission_id)
+        no_info = boolean(skip_submission_info, "skip_submission_info")
+        no_tasks = boolean(skip_is_running_tasks, "skip_is_running_tasks")
+        most = count(limit, "limit")
+        request = messages.GetAllJobInfoRequest()
+        server = server_of(self._channel, deadline)
+        if server.release.pair >= _FILTERS_SINCE:
+            request = messages.GetAllJobInfoRequest(
+                limit=most,
+                job_or_submission_id=wanted,
+                skip_submission_job_info_field=no_info or None,
+                skip_is_running_tasks_field=no_tasks or None,
+            )
+        elif wanted is None:
+            request = messages.GetAllJobInfoRequest(limit=most)
+        reply = call(self._channel, _LIST, request, deadline)
+        found = [job for job in reply.job_info_list if _fits(job, wanted)][:most]
+        for job in found:
+            if no_info:
+                job.ClearField("job_info")
+            if no_tasks:
+                job.ClearField("is_running_tasks")
+        return {JobID(job.job_id): job for job in found}
+
+    def add(
+        self,
+        job: messages.JobTableData | Message | Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Tells the GCS about a job, as its driver does. RPC: AddJob.
+
+        Args:
+            job: the job, with its `job_id`; a message or its fields.
+            timeout: see above.
+        """
+        data = bundled(messages.JobTableData, job, "job")
+        call(self._channel, _ADD, messages.AddJobRequest(data=data), timeout)
+
+    def mark_finished(self, job_id: AnyID, *, timeout: float | None = None) -> None:
+        """Tells the GCS that a job has finished. RPC: MarkJobFinished.
+
+        The GCS ends what the job has left, its actors for example.
+        """
+        request = messages.MarkJobFinishedRequest(job_id=JobID(job_id))
+        call(self._channel, _MARK_FINISHED, request, timeout)
+
+
+def _id_text(value: AnyID | str | None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, BaseID) and not isinstance(value, JobID):
+        raise TypeError(f"job_or_submission_id is a JobID or a str, not {type(value).__name__}")
+    return JobID(value).hex()
+
+
+def _fits(job: messages.JobTableData, wanted: str | None) -> bool:
+    if wanted is None:
+        return True
+    return wanted in (job.job_id.hex(), job.config.metadata.get(_SUBMISSION_ID))

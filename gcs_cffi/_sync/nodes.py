@@ -6,21 +6,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcs_cffi import messages
+from gcs_cffi._arguments import Deadline, boolean, count, enum_number, text
+from gcs_cffi._methods import bundled
+from gcs_cffi._node_filters import NodeFilters
 from gcs_cffi._release import known
-from gcs_cffi._sync._typed import call
+from gcs_cffi._sync._typed import call, server_of
 from gcs_cffi.ids import NodeID
 
 if TYPE_CHECKING:
-    from gcs_cffi import messages
+    import builtins
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from google.protobuf.message import Message
+
     from gcs_cffi._blocking import Channel
+    from gcs_cffi.ids import AnyID
 
 __all__ = ["Nodes"]
 
+_ADDRESS_AND_LIVENESS = known("NodeInfoGcsService/GetAllNodeAddressAndLiveness")
+_CHECK_ALIVE = known("NodeInfoGcsService/CheckAlive")
+_DRAIN = known("NodeInfoGcsService/DrainNode")
 _LIST = known("NodeInfoGcsService/GetAllNodeInfo")
+_REGISTER = known("NodeInfoGcsService/RegisterNode")
+_UNREGISTER = known("NodeInfoGcsService/UnregisterNode")
+
+_CHECK_BY_ID_SINCE = (2, 49)
 
 
 class Nodes:
-    """The nodes; `gcs.nodes` of a client. RPCs: ray.rpc.NodeInfoGcsService."""
+    """The nodes; `gcs.nodes` of a client. RPCs: ray.rpc.NodeInfoGcsService.
+
+    What all methods share: ids are checked for their length, and taken as `bytes`, as ids of
+    `gcs_cffi` or of Ray. `timeout` is in seconds: None for the client's own, `math.inf` for none, 0
+    has already expired. Every method raises
+
+    - TypeError and ValueError for arguments that cannot be, before anything is sent;
+    - DeadlineExceededError when the timeout expires; UnsupportedByServerError for what the server's
+      release of Ray cannot do; GcsStatusError when the GCS refuses; another GcsError when the call
+      fails.
+    """
 
     __slots__ = ("_channel",)
 
@@ -28,19 +55,181 @@ class Nodes:
         """Made by the client."""
         self._channel = channel
 
-    def list(self, *, timeout: float | None = None) -> dict[NodeID, messages.GcsNodeInfo]:
-        """The nodes that the GCS knows, by their ids, dead ones included. RPC: GetAllNodeInfo.
+    def list(
+        self,
+        *,
+        node_ids: Iterable[AnyID] | None = None,
+        names: Iterable[str] | None = None,
+        ip_addresses: Iterable[str] | None = None,
+        is_head: bool | None = None,
+        state: int | str | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[NodeID, messages.GcsNodeInfo]:
+        """The nodes that the GCS knows, dead ones included, all or some. RPC: GetAllNodeInfo.
+
+        A node is listed if any of `node_ids`, `names`, `ip_addresses` and `is_head` names it, or
+        none of these is given.
 
         Args:
-            timeout: in seconds; None for the client's own, `math.inf` for none, 0 has already
-                expired.
+            node_ids: these.
+            names: those of these names.
+            ip_addresses: those with these addresses of their raylets.
+            is_head: the head node (True), or the others (False).
+            state: of these only those in this state, such as "ALIVE" or
+                `messages.GcsNodeInfo.ALIVE`.
+            limit: at most so many, whichever.
+            timeout: see above.
 
         Returns:
-            What the GCS knows about each node, by its id.
-
-        Raises:
-            DeadlineExceededError: the timeout expired.
-            GcsError: the call failed.
+            The nodes by their ids.
         """
-        reply = call(self._channel, _LIST, b"", timeout)
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        filters = NodeFilters(
+            None if node_ids is None else {NodeID(node_id) for node_id in node_ids},
+            None if names is None else {text(name, "a name") for name in names},
+            None if ip_addresses is None else {text(ip, "an address") for ip in ip_addresses},
+            None if is_head is None else boolean(is_head, "is_head"),
+            None
+            if state is None
+            else enum_number(messages.GcsNodeInfo.GcsNodeState, state, "state"),
+        )
+        most = count(limit, "limit")
+        server = server_of(self._channel, deadline)
+        request = filters.request(server.release, most)
+        reply = call(self._channel, _LIST, request, deadline)
+        found = [node for node in reply.node_info_list if filters.fit(node)][:most]
+        return {NodeID(node.node_id): node for node in found}
+
+    def get(
+        self, node_id: AnyID, *, timeout: float | None = None
+    ) -> messages.GcsNodeInfo | None:
+        """What the GCS knows about a node. RPC: GetAllNodeInfo.
+
+        Returns:
+            The node, dead or alive; None if there is no such node, or not any more.
+        """
+        wanted = NodeID(node_id)
+        return (self.list(node_ids=[wanted], timeout=timeout)).get(wanted)
+
+    def check_alive(
+        self, node_ids: Iterable[AnyID], *, timeout: float | None = None
+    ) -> dict[NodeID, bool]:
+        """Which nodes are alive, as far as the GCS has noticed. RPC: CheckAlive.
+
+        Before Ray 2.49, which asks by address, GetAllNodeInfo gives the addresses.
+
+        Returns:
+            For each node whether it is; a node that the GCS does not know is not.
+        """
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        wanted = list_of_ids(node_ids)
+        server = server_of(self._channel, deadline)
+        if server.release.pair >= _CHECK_BY_ID_SINCE:
+            request = messages.CheckAliveRequest(node_ids=wanted)
+            reply = call(self._channel, _CHECK_ALIVE, request, deadline)
+            return dict(zip(wanted, reply.raylet_alive, strict=True))
+        living = (call(self._channel, _LIST, b"", deadline)).node_info_list
+        addresses = {
+            NodeID(node.node_id): f"{node.node_manager_address}:{node.node_manager_port}".encode()
+            for node in living
+            if node.state == messages.GcsNodeInfo.ALIVE
+        }
+        asked = [node_id for node_id in wanted if node_id in addresses]
+        # The field was `repeated string raylet_address`, of the same number.
+        older = messages.CheckAliveRequest(node_ids=[addresses[node_id] for node_id in asked])
+        reply = call(self._channel, _CHECK_ALIVE, older.SerializeToString(), deadline)
+        alive = dict(zip(asked, reply.raylet_alive, strict=True))
+        return {node_id: alive.get(node_id, False) for node_id in wanted}
+
+    def drain(
+        self, node_ids: Iterable[AnyID], *, timeout: float | None = None
+    ) -> builtins.list[NodeID]:
+        """Has raylets end at once. RPC: DrainNode.
+
+        The gentle way is `gcs.autoscaler.drain_node()`.
+
+        Returns:
+            The nodes that the GCS has told so, or does not know.
+        """
+        request = messages.DrainNodeRequest(
+            drain_node_data=[{"node_id": node_id} for node_id in list_of_ids(node_ids)]
+        )
+        reply = call(self._channel, _DRAIN, request, timeout)
+        return [NodeID(node.node_id) for node in reply.drain_node_status]
+
+    def register(
+        self,
+        node: messages.GcsNodeInfo | Message | Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Tells the GCS about a node, as its raylet does. RPC: RegisterNode.
+
+        Args:
+            node: the node, with its `node_id`; a message or its fields.
+            timeout: see above.
+        """
+        data = bundled(messages.GcsNodeInfo, node, "node")
+        call(self._channel, _REGISTER, messages.RegisterNodeRequest(node_info=data), timeout)
+
+    def unregister(
+        self,
+        node_id: AnyID,
+        *,
+        reason: int | str = "EXPECTED_TERMINATION",
+        message: str = "",
+        timeout: float | None = None,
+    ) -> None:
+        """Tells the GCS that a node ends, as its raylet does. RPC: UnregisterNode, since Ray 2.23.
+
+        Args:
+            node_id: the node.
+            reason: why, such as "EXPECTED_TERMINATION" or
+                `messages.NodeDeathInfo.EXPECTED_TERMINATION`.
+            message: why, for people.
+            timeout: see above.
+        """
+        death = messages.NodeDeathInfo(
+            reason=enum_number(messages.NodeDeathInfo.Reason, reason, "reason"),
+            reason_message=text(message, "message"),
+        )
+        request = messages.UnregisterNodeRequest(node_id=NodeID(node_id), node_death_info=death)
+        call(self._channel, _UNREGISTER, request, timeout)
+
+    def address_and_liveness(
+        self,
+        *,
+        node_ids: Iterable[AnyID] | None = None,
+        state: int | str | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[NodeID, messages.GcsNodeAddressAndLiveness]:
+        """The short form of `list()`. RPC: GetAllNodeAddressAndLiveness, since Ray 2.51.
+
+        Args:
+            node_ids: only these.
+            state: only those in this state, such as "ALIVE".
+            limit: at most so many, whichever.
+            timeout: see above.
+
+        Returns:
+            Addresses and states by the nodes' ids.
+        """
+        request = messages.GetAllNodeAddressAndLivenessRequest(limit=count(limit, "limit"))
+        if node_ids is not None:
+            request.node_ids.extend(list_of_ids(node_ids))
+        if state is not None:
+            states = messages.GcsNodeInfo.GcsNodeState
+            request.state_filter = enum_number(states, state, "state")
+        reply = call(self._channel, _ADDRESS_AND_LIVENESS, request, timeout)
+        if node_ids is not None and not request.node_ids:
+            return {}
         return {NodeID(node.node_id): node for node in reply.node_info_list}
+
+
+def list_of_ids(node_ids: Iterable[AnyID]) -> list[NodeID]:
+    """Several ids, each once."""
+    if isinstance(node_ids, (bytes, str)):
+        raise TypeError(f"node_ids are several ids, not one {type(node_ids).__name__}")
+    return list(dict.fromkeys(NodeID(node_id) for node_id in node_ids))

@@ -120,23 +120,23 @@ NODE_OUT_OF_MEMORY: int
 
 class ActorCreationTaskSpec(Message):
     actor_id: bytes
-    max_actor_restarts: int
-    max_task_retries: int
-    @property
-    def dynamic_worker_options(self) -> containers.RepeatedScalarFieldContainer[str]: ...
-    max_concurrency: int
-    is_detached: bool
     name: str
     ray_namespace: str
+    is_detached: bool
+    max_actor_restarts: int
+    max_task_retries: int
+    max_concurrency: int
+    max_pending_calls: int
     is_asyncio: bool
-    extension_data: str
-    serialized_actor_handle: bytes
     @property
     def concurrency_groups(self) -> containers.RepeatedCompositeFieldContainer[ConcurrencyGroup]: ...
     allow_out_of_order_execution: bool
-    max_pending_calls: int
     actor_generator_backpressure_num_objects: int
-    def __init__(self, *, actor_id: bytes | None = ..., max_actor_restarts: int | None = ..., max_task_retries: int | None = ..., dynamic_worker_options: Iterable[str] | None = ..., max_concurrency: int | None = ..., is_detached: bool | None = ..., name: str | None = ..., ray_namespace: str | None = ..., is_asyncio: bool | None = ..., extension_data: str | None = ..., serialized_actor_handle: bytes | None = ..., concurrency_groups: Iterable[ConcurrencyGroup | Mapping[str, Any]] | None = ..., allow_out_of_order_execution: bool | None = ..., max_pending_calls: int | None = ..., actor_generator_backpressure_num_objects: int | None = ...) -> None: ...
+    @property
+    def dynamic_worker_options(self) -> containers.RepeatedScalarFieldContainer[str]: ...
+    extension_data: str
+    serialized_actor_handle: bytes
+    def __init__(self, *, actor_id: bytes | None = ..., name: str | None = ..., ray_namespace: str | None = ..., is_detached: bool | None = ..., max_actor_restarts: int | None = ..., max_task_retries: int | None = ..., max_concurrency: int | None = ..., max_pending_calls: int | None = ..., is_asyncio: bool | None = ..., concurrency_groups: Iterable[ConcurrencyGroup | Mapping[str, Any]] | None = ..., allow_out_of_order_execution: bool | None = ..., actor_generator_backpressure_num_objects: int | None = ..., dynamic_worker_options: Iterable[str] | None = ..., extension_data: str | None = ..., serialized_actor_handle: bytes | None = ...) -> None: ...
 
 class ActorDeathCause(Message):
     @property
@@ -244,11 +244,11 @@ class ActorTableData(Message):
 
 class ActorTaskSpec(Message):
     actor_id: bytes
+    is_detached_actor: bool
     actor_creation_dummy_object_id: bytes
     concurrency_group_sequence_number: int
-    is_detached_actor: bool
     actor_generator_backpressure_num_objects: int
-    def __init__(self, *, actor_id: bytes | None = ..., actor_creation_dummy_object_id: bytes | None = ..., concurrency_group_sequence_number: int | None = ..., is_detached_actor: bool | None = ..., actor_generator_backpressure_num_objects: int | None = ...) -> None: ...
+    def __init__(self, *, actor_id: bytes | None = ..., is_detached_actor: bool | None = ..., actor_creation_dummy_object_id: bytes | None = ..., concurrency_group_sequence_number: int | None = ..., actor_generator_backpressure_num_objects: int | None = ...) -> None: ...
     def HasField(self, field_name: Literal["actor_generator_backpressure_num_objects"]) -> bool: ...
 
 class ActorUnavailableContext(Message):
@@ -853,10 +853,10 @@ class GetTaskEventsRequest(Message):
         def actor_filters(self) -> containers.RepeatedCompositeFieldContainer[GetTaskEventsRequest.Filters.ActorIdFilter]: ...
         @property
         def task_name_filters(self) -> containers.RepeatedCompositeFieldContainer[GetTaskEventsRequest.Filters.TaskNameFilter]: ...
-        exclude_driver: bool
         @property
         def state_filters(self) -> containers.RepeatedCompositeFieldContainer[GetTaskEventsRequest.Filters.StateFilter]: ...
-        def __init__(self, *, job_filters: Iterable[GetTaskEventsRequest.Filters.JobIdFilter | Mapping[str, Any]] | None = ..., task_filters: Iterable[GetTaskEventsRequest.Filters.TaskIdFilter | Mapping[str, Any]] | None = ..., actor_filters: Iterable[GetTaskEventsRequest.Filters.ActorIdFilter | Mapping[str, Any]] | None = ..., task_name_filters: Iterable[GetTaskEventsRequest.Filters.TaskNameFilter | Mapping[str, Any]] | None = ..., exclude_driver: bool | None = ..., state_filters: Iterable[GetTaskEventsRequest.Filters.StateFilter | Mapping[str, Any]] | None = ...) -> None: ...
+        exclude_driver: bool
+        def __init__(self, *, job_filters: Iterable[GetTaskEventsRequest.Filters.JobIdFilter | Mapping[str, Any]] | None = ..., task_filters: Iterable[GetTaskEventsRequest.Filters.TaskIdFilter | Mapping[str, Any]] | None = ..., actor_filters: Iterable[GetTaskEventsRequest.Filters.ActorIdFilter | Mapping[str, Any]] | None = ..., task_name_filters: Iterable[GetTaskEventsRequest.Filters.TaskNameFilter | Mapping[str, Any]] | None = ..., state_filters: Iterable[GetTaskEventsRequest.Filters.StateFilter | Mapping[str, Any]] | None = ..., exclude_driver: bool | None = ...) -> None: ...
         def HasField(self, field_name: Literal["exclude_driver"]) -> bool: ...
     limit: int
     @property
@@ -1627,14 +1627,14 @@ class TaskEventData(Message):
 class TaskEvents(Message):
     task_id: bytes
     attempt_number: int
+    job_id: bytes
     @property
     def task_info(self) -> TaskInfoEntry: ...
     @property
     def state_updates(self) -> TaskStateUpdate: ...
     @property
     def profile_events(self) -> ProfileEvents: ...
-    job_id: bytes
-    def __init__(self, *, task_id: bytes | None = ..., attempt_number: int | None = ..., task_info: TaskInfoEntry | Mapping[str, Any] | None = ..., state_updates: TaskStateUpdate | Mapping[str, Any] | None = ..., profile_events: ProfileEvents | Mapping[str, Any] | None = ..., job_id: bytes | None = ...) -> None: ...
+    def __init__(self, *, task_id: bytes | None = ..., attempt_number: int | None = ..., job_id: bytes | None = ..., task_info: TaskInfoEntry | Mapping[str, Any] | None = ..., state_updates: TaskStateUpdate | Mapping[str, Any] | None = ..., profile_events: ProfileEvents | Mapping[str, Any] | None = ...) -> None: ...
     def HasField(self, field_name: Literal["task_info", "state_updates", "profile_events"]) -> bool: ...
 
 class TaskInfoEntry(Message):
@@ -1647,28 +1647,28 @@ class TaskInfoEntry(Message):
         value: str
         def __init__(self, *, key: str | None = ..., value: str | None = ...) -> None: ...
     type: int
-    name: str
-    language: int
-    func_or_class_name: str
-    scheduling_state: int
     job_id: bytes
     task_id: bytes
     parent_task_id: bytes
-    @property
-    def required_resources(self) -> containers.ScalarMap[str, float]: ...
+    name: str
+    language: int
+    func_or_class_name: str
+    call_site: str
     @property
     def runtime_env_info(self) -> RuntimeEnvInfo: ...
+    scheduling_state: int
     node_id: bytes
-    actor_id: bytes
-    placement_group_id: bytes
-    call_site: str
+    @property
+    def required_resources(self) -> containers.ScalarMap[str, float]: ...
     @property
     def label_selector(self) -> containers.ScalarMap[str, str]: ...
     @property
     def fallback_strategy(self) -> FallbackStrategy: ...
+    placement_group_id: bytes
+    actor_id: bytes
     is_detached_actor: bool
-    def __init__(self, *, type: int | str | None = ..., name: str | None = ..., language: int | str | None = ..., func_or_class_name: str | None = ..., scheduling_state: int | str | None = ..., job_id: bytes | None = ..., task_id: bytes | None = ..., parent_task_id: bytes | None = ..., required_resources: Mapping[str, float] | None = ..., runtime_env_info: RuntimeEnvInfo | Mapping[str, Any] | None = ..., node_id: bytes | None = ..., actor_id: bytes | None = ..., placement_group_id: bytes | None = ..., call_site: str | None = ..., label_selector: Mapping[str, str] | None = ..., fallback_strategy: FallbackStrategy | Mapping[str, Any] | None = ..., is_detached_actor: bool | None = ...) -> None: ...
-    def HasField(self, field_name: Literal["runtime_env_info", "node_id", "actor_id", "placement_group_id", "call_site", "fallback_strategy"]) -> bool: ...
+    def __init__(self, *, type: int | str | None = ..., job_id: bytes | None = ..., task_id: bytes | None = ..., parent_task_id: bytes | None = ..., name: str | None = ..., language: int | str | None = ..., func_or_class_name: str | None = ..., call_site: str | None = ..., runtime_env_info: RuntimeEnvInfo | Mapping[str, Any] | None = ..., scheduling_state: int | str | None = ..., node_id: bytes | None = ..., required_resources: Mapping[str, float] | None = ..., label_selector: Mapping[str, str] | None = ..., fallback_strategy: FallbackStrategy | Mapping[str, Any] | None = ..., placement_group_id: bytes | None = ..., actor_id: bytes | None = ..., is_detached_actor: bool | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["call_site", "runtime_env_info", "node_id", "fallback_strategy", "placement_group_id", "actor_id"]) -> bool: ...
 
 class TaskLogInfo(Message):
     stdout_file: str
@@ -1695,81 +1695,81 @@ class TaskSpec(Message):
         def __init__(self, *, key: str | None = ..., value: str | None = ...) -> None: ...
     type: int
     name: str
+    job_id: bytes
+    task_id: bytes
+    attempt_number: int
+    @property
+    def job_config(self) -> JobConfig: ...
     language: int
     @property
     def function_descriptor(self) -> FunctionDescriptor: ...
-    job_id: bytes
-    task_id: bytes
+    @property
+    def args(self) -> containers.RepeatedCompositeFieldContainer[TaskArg]: ...
+    @property
+    def runtime_env_info(self) -> RuntimeEnvInfo: ...
+    @property
+    def actor_creation_task_spec(self) -> ActorCreationTaskSpec: ...
+    @property
+    def actor_task_spec(self) -> ActorTaskSpec: ...
+    concurrency_group_name: str
     parent_task_id: bytes
     parent_counter: int
+    submitter_task_id: bytes
     caller_id: bytes
     @property
     def caller_address(self) -> Address: ...
-    @property
-    def args(self) -> containers.RepeatedCompositeFieldContainer[TaskArg]: ...
+    call_site: str
+    depth: int
+    root_detached_actor_id: bytes
     num_returns: int
+    returns_dynamic: bool
+    streaming_generator: bool
+    @property
+    def dynamic_return_ids(self) -> containers.RepeatedScalarFieldContainer[bytes]: ...
+    num_streaming_generator_returns: int
+    generator_backpressure_num_objects: int
+    num_objects_per_yield: int
+    tensor_transport: str
     @property
     def required_resources(self) -> containers.ScalarMap[str, float]: ...
     @property
     def required_placement_resources(self) -> containers.ScalarMap[str, float]: ...
     @property
-    def actor_creation_task_spec(self) -> ActorCreationTaskSpec: ...
-    @property
-    def actor_task_spec(self) -> ActorTaskSpec: ...
-    max_retries: int
-    debugger_breakpoint: bytes
-    @property
-    def runtime_env_info(self) -> RuntimeEnvInfo: ...
-    concurrency_group_name: str
-    retry_exceptions: bool
-    serialized_retry_exception_allowlist: bytes
-    depth: int
-    @property
     def scheduling_strategy(self) -> SchedulingStrategy: ...
-    attempt_number: int
-    returns_dynamic: bool
-    @property
-    def dynamic_return_ids(self) -> containers.RepeatedScalarFieldContainer[bytes]: ...
-    @property
-    def job_config(self) -> JobConfig: ...
-    submitter_task_id: bytes
-    streaming_generator: bool
-    dependency_resolution_timestamp_ms: int
-    lease_grant_timestamp_ms: int
-    num_streaming_generator_returns: int
-    generator_backpressure_num_objects: int
-    enable_task_events: bool
-    root_detached_actor_id: bytes
-    @property
-    def labels(self) -> containers.ScalarMap[str, str]: ...
-    call_site: str
     @property
     def label_selector(self) -> LabelSelector: ...
-    tensor_transport: str
     @property
     def fallback_strategy(self) -> FallbackStrategy: ...
-    num_objects_per_yield: int
-    def __init__(self, *, type: int | str | None = ..., name: str | None = ..., language: int | str | None = ..., function_descriptor: FunctionDescriptor | Mapping[str, Any] | None = ..., job_id: bytes | None = ..., task_id: bytes | None = ..., parent_task_id: bytes | None = ..., parent_counter: int | None = ..., caller_id: bytes | None = ..., caller_address: Address | Mapping[str, Any] | None = ..., args: Iterable[TaskArg | Mapping[str, Any]] | None = ..., num_returns: int | None = ..., required_resources: Mapping[str, float] | None = ..., required_placement_resources: Mapping[str, float] | None = ..., actor_creation_task_spec: ActorCreationTaskSpec | Mapping[str, Any] | None = ..., actor_task_spec: ActorTaskSpec | Mapping[str, Any] | None = ..., max_retries: int | None = ..., debugger_breakpoint: bytes | None = ..., runtime_env_info: RuntimeEnvInfo | Mapping[str, Any] | None = ..., concurrency_group_name: str | None = ..., retry_exceptions: bool | None = ..., serialized_retry_exception_allowlist: bytes | None = ..., depth: int | None = ..., scheduling_strategy: SchedulingStrategy | Mapping[str, Any] | None = ..., attempt_number: int | None = ..., returns_dynamic: bool | None = ..., dynamic_return_ids: Iterable[bytes] | None = ..., job_config: JobConfig | Mapping[str, Any] | None = ..., submitter_task_id: bytes | None = ..., streaming_generator: bool | None = ..., dependency_resolution_timestamp_ms: int | None = ..., lease_grant_timestamp_ms: int | None = ..., num_streaming_generator_returns: int | None = ..., generator_backpressure_num_objects: int | None = ..., enable_task_events: bool | None = ..., root_detached_actor_id: bytes | None = ..., labels: Mapping[str, str] | None = ..., call_site: str | None = ..., label_selector: LabelSelector | Mapping[str, Any] | None = ..., tensor_transport: str | None = ..., fallback_strategy: FallbackStrategy | Mapping[str, Any] | None = ..., num_objects_per_yield: int | None = ...) -> None: ...
-    def HasField(self, field_name: Literal["function_descriptor", "caller_address", "actor_creation_task_spec", "actor_task_spec", "runtime_env_info", "scheduling_strategy", "job_config", "num_streaming_generator_returns", "call_site", "label_selector", "tensor_transport", "fallback_strategy"]) -> bool: ...
+    @property
+    def labels(self) -> containers.ScalarMap[str, str]: ...
+    max_retries: int
+    retry_exceptions: bool
+    serialized_retry_exception_allowlist: bytes
+    dependency_resolution_timestamp_ms: int
+    lease_grant_timestamp_ms: int
+    enable_task_events: bool
+    debugger_breakpoint: bytes
+    def __init__(self, *, type: int | str | None = ..., name: str | None = ..., job_id: bytes | None = ..., task_id: bytes | None = ..., attempt_number: int | None = ..., job_config: JobConfig | Mapping[str, Any] | None = ..., language: int | str | None = ..., function_descriptor: FunctionDescriptor | Mapping[str, Any] | None = ..., args: Iterable[TaskArg | Mapping[str, Any]] | None = ..., runtime_env_info: RuntimeEnvInfo | Mapping[str, Any] | None = ..., actor_creation_task_spec: ActorCreationTaskSpec | Mapping[str, Any] | None = ..., actor_task_spec: ActorTaskSpec | Mapping[str, Any] | None = ..., concurrency_group_name: str | None = ..., parent_task_id: bytes | None = ..., parent_counter: int | None = ..., submitter_task_id: bytes | None = ..., caller_id: bytes | None = ..., caller_address: Address | Mapping[str, Any] | None = ..., call_site: str | None = ..., depth: int | None = ..., root_detached_actor_id: bytes | None = ..., num_returns: int | None = ..., returns_dynamic: bool | None = ..., streaming_generator: bool | None = ..., dynamic_return_ids: Iterable[bytes] | None = ..., num_streaming_generator_returns: int | None = ..., generator_backpressure_num_objects: int | None = ..., num_objects_per_yield: int | None = ..., tensor_transport: str | None = ..., required_resources: Mapping[str, float] | None = ..., required_placement_resources: Mapping[str, float] | None = ..., scheduling_strategy: SchedulingStrategy | Mapping[str, Any] | None = ..., label_selector: LabelSelector | Mapping[str, Any] | None = ..., fallback_strategy: FallbackStrategy | Mapping[str, Any] | None = ..., labels: Mapping[str, str] | None = ..., max_retries: int | None = ..., retry_exceptions: bool | None = ..., serialized_retry_exception_allowlist: bytes | None = ..., dependency_resolution_timestamp_ms: int | None = ..., lease_grant_timestamp_ms: int | None = ..., enable_task_events: bool | None = ..., debugger_breakpoint: bytes | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["job_config", "function_descriptor", "runtime_env_info", "actor_creation_task_spec", "actor_task_spec", "caller_address", "call_site", "num_streaming_generator_returns", "tensor_transport", "scheduling_strategy", "label_selector", "fallback_strategy"]) -> bool: ...
 
 class TaskStateUpdate(Message):
     class StateTsNsEntry(Message):
         key: int
         value: int
         def __init__(self, *, key: int | None = ..., value: int | None = ...) -> None: ...
+    @property
+    def state_ts_ns(self) -> containers.ScalarMap[int, int]: ...
     node_id: bytes
     worker_id: bytes
+    worker_pid: int
+    actor_repr_name: str
     @property
     def error_info(self) -> RayErrorInfo: ...
     @property
     def task_log_info(self) -> TaskLogInfo: ...
-    actor_repr_name: str
-    worker_pid: int
     is_debugger_paused: bool
-    @property
-    def state_ts_ns(self) -> containers.ScalarMap[int, int]: ...
-    def __init__(self, *, node_id: bytes | None = ..., worker_id: bytes | None = ..., error_info: RayErrorInfo | Mapping[str, Any] | None = ..., task_log_info: TaskLogInfo | Mapping[str, Any] | None = ..., actor_repr_name: str | None = ..., worker_pid: int | None = ..., is_debugger_paused: bool | None = ..., state_ts_ns: Mapping[int, int] | None = ...) -> None: ...
-    def HasField(self, field_name: Literal["node_id", "worker_id", "error_info", "task_log_info", "actor_repr_name", "worker_pid", "is_debugger_paused"]) -> bool: ...
+    def __init__(self, *, state_ts_ns: Mapping[int, int] | None = ..., node_id: bytes | None = ..., worker_id: bytes | None = ..., worker_pid: int | None = ..., actor_repr_name: str | None = ..., error_info: RayErrorInfo | Mapping[str, Any] | None = ..., task_log_info: TaskLogInfo | Mapping[str, Any] | None = ..., is_debugger_paused: bool | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["node_id", "worker_id", "worker_pid", "actor_repr_name", "error_info", "task_log_info", "is_debugger_paused"]) -> bool: ...
 
 class TotalResources(Message):
     class ResourcesTotalEntry(Message):
@@ -1838,12 +1838,12 @@ class WorkerObjectLocationsPubMessage(Message):
     @property
     def node_ids(self) -> containers.RepeatedScalarFieldContainer[bytes]: ...
     object_size: int
+    did_spill: bool
     spilled_url: str
     spilled_node_id: bytes
     ref_removed: bool
     pending_creation: bool
-    did_spill: bool
-    def __init__(self, *, node_ids: Iterable[bytes] | None = ..., object_size: int | None = ..., spilled_url: str | None = ..., spilled_node_id: bytes | None = ..., ref_removed: bool | None = ..., pending_creation: bool | None = ..., did_spill: bool | None = ...) -> None: ...
+    def __init__(self, *, node_ids: Iterable[bytes] | None = ..., object_size: int | None = ..., did_spill: bool | None = ..., spilled_url: str | None = ..., spilled_node_id: bytes | None = ..., ref_removed: bool | None = ..., pending_creation: bool | None = ...) -> None: ...
 
 class WorkerObjectLocationsSubMessage(Message):
     intended_worker_id: bytes

@@ -11,17 +11,17 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 from gcs_cffi import messages
 
-DrainNodeReason: EnumTypeWrapper
-DRAIN_NODE_REASON_UNSPECIFIED: int
-DRAIN_NODE_REASON_IDLE_TERMINATION: int
-DRAIN_NODE_REASON_PREEMPTION: int
-
 NodeStatus: EnumTypeWrapper
 UNSPECIFIED: int
 RUNNING: int
 DEAD: int
 IDLE: int
 DRAINING: int
+
+DrainNodeReason: EnumTypeWrapper
+DRAIN_NODE_REASON_UNSPECIFIED: int
+DRAIN_NODE_REASON_IDLE_TERMINATION: int
+DRAIN_NODE_REASON_PREEMPTION: int
 
 class AffinityConstraint(Message):
     label_name: str
@@ -39,16 +39,16 @@ class AutoscalingState(Message):
     @property
     def pending_instance_requests(self) -> containers.RepeatedCompositeFieldContainer[PendingInstanceRequest]: ...
     @property
+    def pending_instances(self) -> containers.RepeatedCompositeFieldContainer[PendingInstance]: ...
+    @property
+    def failed_instance_requests(self) -> containers.RepeatedCompositeFieldContainer[FailedInstanceRequest]: ...
+    @property
     def infeasible_resource_requests(self) -> containers.RepeatedCompositeFieldContainer[ResourceRequest]: ...
     @property
     def infeasible_gang_resource_requests(self) -> containers.RepeatedCompositeFieldContainer[GangResourceRequest]: ...
     @property
     def infeasible_cluster_resource_constraints(self) -> containers.RepeatedCompositeFieldContainer[ClusterResourceConstraint]: ...
-    @property
-    def pending_instances(self) -> containers.RepeatedCompositeFieldContainer[PendingInstance]: ...
-    @property
-    def failed_instance_requests(self) -> containers.RepeatedCompositeFieldContainer[FailedInstanceRequest]: ...
-    def __init__(self, *, last_seen_cluster_resource_state_version: int | None = ..., autoscaler_state_version: int | None = ..., pending_instance_requests: Iterable[PendingInstanceRequest | Mapping[str, Any]] | None = ..., infeasible_resource_requests: Iterable[ResourceRequest | Mapping[str, Any]] | None = ..., infeasible_gang_resource_requests: Iterable[GangResourceRequest | Mapping[str, Any]] | None = ..., infeasible_cluster_resource_constraints: Iterable[ClusterResourceConstraint | Mapping[str, Any]] | None = ..., pending_instances: Iterable[PendingInstance | Mapping[str, Any]] | None = ..., failed_instance_requests: Iterable[FailedInstanceRequest | Mapping[str, Any]] | None = ...) -> None: ...
+    def __init__(self, *, last_seen_cluster_resource_state_version: int | None = ..., autoscaler_state_version: int | None = ..., pending_instance_requests: Iterable[PendingInstanceRequest | Mapping[str, Any]] | None = ..., pending_instances: Iterable[PendingInstance | Mapping[str, Any]] | None = ..., failed_instance_requests: Iterable[FailedInstanceRequest | Mapping[str, Any]] | None = ..., infeasible_resource_requests: Iterable[ResourceRequest | Mapping[str, Any]] | None = ..., infeasible_gang_resource_requests: Iterable[GangResourceRequest | Mapping[str, Any]] | None = ..., infeasible_cluster_resource_constraints: Iterable[ClusterResourceConstraint | Mapping[str, Any]] | None = ...) -> None: ...
 
 class BundleSelector(Message):
     @property
@@ -83,6 +83,7 @@ class ClusterResourceConstraint(Message):
 class ClusterResourceState(Message):
     cluster_resource_state_version: int
     last_seen_autoscaler_state_version: int
+    cluster_session_name: str
     @property
     def node_states(self) -> containers.RepeatedCompositeFieldContainer[NodeState]: ...
     @property
@@ -91,8 +92,7 @@ class ClusterResourceState(Message):
     def pending_gang_resource_requests(self) -> containers.RepeatedCompositeFieldContainer[GangResourceRequest]: ...
     @property
     def cluster_resource_constraints(self) -> containers.RepeatedCompositeFieldContainer[ClusterResourceConstraint]: ...
-    cluster_session_name: str
-    def __init__(self, *, cluster_resource_state_version: int | None = ..., last_seen_autoscaler_state_version: int | None = ..., node_states: Iterable[NodeState | Mapping[str, Any]] | None = ..., pending_resource_requests: Iterable[ResourceRequestByCount | Mapping[str, Any]] | None = ..., pending_gang_resource_requests: Iterable[GangResourceRequest | Mapping[str, Any]] | None = ..., cluster_resource_constraints: Iterable[ClusterResourceConstraint | Mapping[str, Any]] | None = ..., cluster_session_name: str | None = ...) -> None: ...
+    def __init__(self, *, cluster_resource_state_version: int | None = ..., last_seen_autoscaler_state_version: int | None = ..., cluster_session_name: str | None = ..., node_states: Iterable[NodeState | Mapping[str, Any]] | None = ..., pending_resource_requests: Iterable[ResourceRequestByCount | Mapping[str, Any]] | None = ..., pending_gang_resource_requests: Iterable[GangResourceRequest | Mapping[str, Any]] | None = ..., cluster_resource_constraints: Iterable[ClusterResourceConstraint | Mapping[str, Any]] | None = ...) -> None: ...
 
 class DrainNodeReply(Message):
     is_accepted: bool
@@ -162,12 +162,12 @@ class NodeGroupConfig(Message):
         key: str
         value: int
         def __init__(self, *, key: str | None = ..., value: int | None = ...) -> None: ...
+    name: str
     @property
     def resources(self) -> containers.ScalarMap[str, int]: ...
     min_count: int
     max_count: int
-    name: str
-    def __init__(self, *, resources: Mapping[str, int] | None = ..., min_count: int | None = ..., max_count: int | None = ..., name: str | None = ...) -> None: ...
+    def __init__(self, *, name: str | None = ..., resources: Mapping[str, int] | None = ..., min_count: int | None = ..., max_count: int | None = ...) -> None: ...
 
 class NodeState(Message):
     class AvailableResourcesEntry(Message):
@@ -178,33 +178,33 @@ class NodeState(Message):
         key: str
         value: float
         def __init__(self, *, key: str | None = ..., value: float | None = ...) -> None: ...
-    class DynamicLabelsEntry(Message):
-        key: str
-        value: str
-        def __init__(self, *, key: str | None = ..., value: str | None = ...) -> None: ...
     class LabelsEntry(Message):
         key: str
         value: str
         def __init__(self, *, key: str | None = ..., value: str | None = ...) -> None: ...
+    class DynamicLabelsEntry(Message):
+        key: str
+        value: str
+        def __init__(self, *, key: str | None = ..., value: str | None = ...) -> None: ...
     node_id: bytes
+    status: int
+    node_state_version: int
+    idle_duration_ms: int
+    @property
+    def node_activity(self) -> containers.RepeatedScalarFieldContainer[str]: ...
+    node_ip_address: str
     instance_id: str
     ray_node_type_name: str
+    instance_type_name: str
     @property
     def available_resources(self) -> containers.ScalarMap[str, float]: ...
     @property
     def total_resources(self) -> containers.ScalarMap[str, float]: ...
     @property
-    def dynamic_labels(self) -> containers.ScalarMap[str, str]: ...
-    node_state_version: int
-    status: int
-    idle_duration_ms: int
-    node_ip_address: str
-    instance_type_name: str
-    @property
-    def node_activity(self) -> containers.RepeatedScalarFieldContainer[str]: ...
-    @property
     def labels(self) -> containers.ScalarMap[str, str]: ...
-    def __init__(self, *, node_id: bytes | None = ..., instance_id: str | None = ..., ray_node_type_name: str | None = ..., available_resources: Mapping[str, float] | None = ..., total_resources: Mapping[str, float] | None = ..., dynamic_labels: Mapping[str, str] | None = ..., node_state_version: int | None = ..., status: int | str | None = ..., idle_duration_ms: int | None = ..., node_ip_address: str | None = ..., instance_type_name: str | None = ..., node_activity: Iterable[str] | None = ..., labels: Mapping[str, str] | None = ...) -> None: ...
+    @property
+    def dynamic_labels(self) -> containers.ScalarMap[str, str]: ...
+    def __init__(self, *, node_id: bytes | None = ..., status: int | str | None = ..., node_state_version: int | None = ..., idle_duration_ms: int | None = ..., node_activity: Iterable[str] | None = ..., node_ip_address: str | None = ..., instance_id: str | None = ..., ray_node_type_name: str | None = ..., instance_type_name: str | None = ..., available_resources: Mapping[str, float] | None = ..., total_resources: Mapping[str, float] | None = ..., labels: Mapping[str, str] | None = ..., dynamic_labels: Mapping[str, str] | None = ...) -> None: ...
 
 class PendingInstance(Message):
     instance_type_name: str

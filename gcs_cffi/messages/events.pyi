@@ -27,21 +27,21 @@ class ActorDefinitionEvent(Message):
         def __init__(self, *, key: str | None = ..., value: bytes | None = ...) -> None: ...
     actor_id: bytes
     job_id: bytes
-    is_detached: bool
+    parent_id: bytes
+    call_site: str
     name: str
     ray_namespace: str
-    serialized_runtime_env: str
     class_name: str
+    is_detached: bool
+    serialized_runtime_env: str
     @property
     def required_resources(self) -> containers.ScalarMap[str, float]: ...
-    placement_group_id: bytes
     @property
     def label_selector(self) -> containers.ScalarMap[str, str]: ...
-    call_site: str
-    parent_id: bytes
+    placement_group_id: bytes
     @property
     def ref_ids(self) -> containers.ScalarMap[str, bytes]: ...
-    def __init__(self, *, actor_id: bytes | None = ..., job_id: bytes | None = ..., is_detached: bool | None = ..., name: str | None = ..., ray_namespace: str | None = ..., serialized_runtime_env: str | None = ..., class_name: str | None = ..., required_resources: Mapping[str, float] | None = ..., placement_group_id: bytes | None = ..., label_selector: Mapping[str, str] | None = ..., call_site: str | None = ..., parent_id: bytes | None = ..., ref_ids: Mapping[str, bytes] | None = ...) -> None: ...
+    def __init__(self, *, actor_id: bytes | None = ..., job_id: bytes | None = ..., parent_id: bytes | None = ..., call_site: str | None = ..., name: str | None = ..., ray_namespace: str | None = ..., class_name: str | None = ..., is_detached: bool | None = ..., serialized_runtime_env: str | None = ..., required_resources: Mapping[str, float] | None = ..., label_selector: Mapping[str, str] | None = ..., placement_group_id: bytes | None = ..., ref_ids: Mapping[str, bytes] | None = ...) -> None: ...
 
 class ActorLifecycleEvent(Message):
     State: ClassVar[EnumTypeWrapper]
@@ -60,13 +60,13 @@ class ActorLifecycleEvent(Message):
         def timestamp(self) -> Timestamp: ...
         node_id: bytes
         worker_id: bytes
-        repr_name: str
-        @property
-        def death_cause(self) -> messages.ActorDeathCause: ...
         pid: int
         port: int
+        repr_name: str
         restart_reason: int
-        def __init__(self, *, state: int | str | None = ..., timestamp: Timestamp | Mapping[str, Any] | None = ..., node_id: bytes | None = ..., worker_id: bytes | None = ..., repr_name: str | None = ..., death_cause: messages.ActorDeathCause | Mapping[str, Any] | None = ..., pid: int | None = ..., port: int | None = ..., restart_reason: int | str | None = ...) -> None: ...
+        @property
+        def death_cause(self) -> messages.ActorDeathCause: ...
+        def __init__(self, *, state: int | str | None = ..., timestamp: Timestamp | Mapping[str, Any] | None = ..., node_id: bytes | None = ..., worker_id: bytes | None = ..., pid: int | None = ..., port: int | None = ..., repr_name: str | None = ..., restart_reason: int | str | None = ..., death_cause: messages.ActorDeathCause | Mapping[str, Any] | None = ...) -> None: ...
         def HasField(self, field_name: Literal["timestamp", "death_cause"]) -> bool: ...
     actor_id: bytes
     @property
@@ -78,36 +78,36 @@ class ActorTaskDefinitionEvent(Message):
         key: str
         value: float
         def __init__(self, *, key: str | None = ..., value: float | None = ...) -> None: ...
-    class RefIdsEntry(Message):
-        key: str
-        value: bytes
-        def __init__(self, *, key: str | None = ..., value: bytes | None = ...) -> None: ...
     class LabelSelectorEntry(Message):
         key: str
         value: str
         def __init__(self, *, key: str | None = ..., value: str | None = ...) -> None: ...
+    class RefIdsEntry(Message):
+        key: str
+        value: bytes
+        def __init__(self, *, key: str | None = ..., value: bytes | None = ...) -> None: ...
     task_id: bytes
     task_attempt: int
+    job_id: bytes
+    parent_task_id: bytes
+    actor_id: bytes
+    is_detached_actor: bool
+    actor_task_name: str
     language: int
     @property
     def actor_func(self) -> messages.FunctionDescriptor: ...
-    actor_task_name: str
+    call_site: str
+    serialized_runtime_env: str
     @property
     def required_resources(self) -> containers.ScalarMap[str, float]: ...
-    job_id: bytes
-    actor_id: bytes
-    parent_task_id: bytes
-    placement_group_id: bytes
-    @property
-    def ref_ids(self) -> containers.ScalarMap[str, bytes]: ...
-    serialized_runtime_env: str
-    call_site: str
     @property
     def label_selector(self) -> containers.ScalarMap[str, str]: ...
     @property
     def fallback_strategy(self) -> messages.FallbackStrategy: ...
-    is_detached_actor: bool
-    def __init__(self, *, task_id: bytes | None = ..., task_attempt: int | None = ..., language: int | str | None = ..., actor_func: messages.FunctionDescriptor | Mapping[str, Any] | None = ..., actor_task_name: str | None = ..., required_resources: Mapping[str, float] | None = ..., job_id: bytes | None = ..., actor_id: bytes | None = ..., parent_task_id: bytes | None = ..., placement_group_id: bytes | None = ..., ref_ids: Mapping[str, bytes] | None = ..., serialized_runtime_env: str | None = ..., call_site: str | None = ..., label_selector: Mapping[str, str] | None = ..., fallback_strategy: messages.FallbackStrategy | Mapping[str, Any] | None = ..., is_detached_actor: bool | None = ...) -> None: ...
+    placement_group_id: bytes
+    @property
+    def ref_ids(self) -> containers.ScalarMap[str, bytes]: ...
+    def __init__(self, *, task_id: bytes | None = ..., task_attempt: int | None = ..., job_id: bytes | None = ..., parent_task_id: bytes | None = ..., actor_id: bytes | None = ..., is_detached_actor: bool | None = ..., actor_task_name: str | None = ..., language: int | str | None = ..., actor_func: messages.FunctionDescriptor | Mapping[str, Any] | None = ..., call_site: str | None = ..., serialized_runtime_env: str | None = ..., required_resources: Mapping[str, float] | None = ..., label_selector: Mapping[str, str] | None = ..., fallback_strategy: messages.FallbackStrategy | Mapping[str, Any] | None = ..., placement_group_id: bytes | None = ..., ref_ids: Mapping[str, bytes] | None = ...) -> None: ...
     def HasField(self, field_name: Literal["actor_func", "call_site", "fallback_strategy"]) -> bool: ...
 
 class AddEventsReply(Message):
@@ -185,15 +185,15 @@ class NodeDefinitionEvent(Message):
         def __init__(self, *, key: str | None = ..., value: str | None = ...) -> None: ...
     node_id: bytes
     node_ip_address: str
+    hostname: str
+    node_name: str
     @property
     def labels(self) -> containers.ScalarMap[str, str]: ...
     @property
     def start_timestamp(self) -> Timestamp: ...
-    hostname: str
-    node_name: str
     instance_id: str
     instance_type_name: str
-    def __init__(self, *, node_id: bytes | None = ..., node_ip_address: str | None = ..., labels: Mapping[str, str] | None = ..., start_timestamp: Timestamp | Mapping[str, Any] | None = ..., hostname: str | None = ..., node_name: str | None = ..., instance_id: str | None = ..., instance_type_name: str | None = ...) -> None: ...
+    def __init__(self, *, node_id: bytes | None = ..., node_ip_address: str | None = ..., hostname: str | None = ..., node_name: str | None = ..., labels: Mapping[str, str] | None = ..., start_timestamp: Timestamp | Mapping[str, Any] | None = ..., instance_id: str | None = ..., instance_type_name: str | None = ...) -> None: ...
     def HasField(self, field_name: Literal["start_timestamp"]) -> bool: ...
 
 class NodeLifecycleEvent(Message):
@@ -221,12 +221,12 @@ class NodeLifecycleEvent(Message):
         state: int
         @property
         def timestamp(self) -> Timestamp: ...
+        alive_sub_state: int
         @property
         def resources(self) -> containers.ScalarMap[str, float]: ...
         @property
         def death_info(self) -> NodeLifecycleEvent.DeathInfo: ...
-        alive_sub_state: int
-        def __init__(self, *, state: int | str | None = ..., timestamp: Timestamp | Mapping[str, Any] | None = ..., resources: Mapping[str, float] | None = ..., death_info: NodeLifecycleEvent.DeathInfo | Mapping[str, Any] | None = ..., alive_sub_state: int | str | None = ...) -> None: ...
+        def __init__(self, *, state: int | str | None = ..., timestamp: Timestamp | Mapping[str, Any] | None = ..., alive_sub_state: int | str | None = ..., resources: Mapping[str, float] | None = ..., death_info: NodeLifecycleEvent.DeathInfo | Mapping[str, Any] | None = ...) -> None: ...
         def HasField(self, field_name: Literal["timestamp", "death_info"]) -> bool: ...
     node_id: bytes
     @property
@@ -237,15 +237,15 @@ class PlacementGroupDefinitionEvent(Message):
     placement_group_id: bytes
     name: str
     ray_namespace: str
-    strategy: int
     is_detached: bool
     creator_job_id: bytes
     creator_actor_id: bytes
+    creation_request_received_ns: int
+    strategy: int
     @property
     def bundles(self) -> containers.RepeatedCompositeFieldContainer[BundleSpec]: ...
     soft_target_node_id: bytes
-    creation_request_received_ns: int
-    def __init__(self, *, placement_group_id: bytes | None = ..., name: str | None = ..., ray_namespace: str | None = ..., strategy: int | str | None = ..., is_detached: bool | None = ..., creator_job_id: bytes | None = ..., creator_actor_id: bytes | None = ..., bundles: Iterable[BundleSpec | Mapping[str, Any]] | None = ..., soft_target_node_id: bytes | None = ..., creation_request_received_ns: int | None = ...) -> None: ...
+    def __init__(self, *, placement_group_id: bytes | None = ..., name: str | None = ..., ray_namespace: str | None = ..., is_detached: bool | None = ..., creator_job_id: bytes | None = ..., creator_actor_id: bytes | None = ..., creation_request_received_ns: int | None = ..., strategy: int | str | None = ..., bundles: Iterable[BundleSpec | Mapping[str, Any]] | None = ..., soft_target_node_id: bytes | None = ...) -> None: ...
 
 class PlacementGroupLifecycleEvent(Message):
     State: ClassVar[EnumTypeWrapper]
@@ -291,11 +291,11 @@ class PlatformEvent(Message):
     def source(self) -> Source: ...
     object_kind: str
     object_name: str
-    message: str
     reason: str
+    message: str
     @property
     def custom_fields(self) -> containers.ScalarMap[str, str]: ...
-    def __init__(self, *, source: Source | Mapping[str, Any] | None = ..., object_kind: str | None = ..., object_name: str | None = ..., message: str | None = ..., reason: str | None = ..., custom_fields: Mapping[str, str] | None = ...) -> None: ...
+    def __init__(self, *, source: Source | Mapping[str, Any] | None = ..., object_kind: str | None = ..., object_name: str | None = ..., reason: str | None = ..., message: str | None = ..., custom_fields: Mapping[str, str] | None = ...) -> None: ...
     def HasField(self, field_name: Literal["source"]) -> bool: ...
 
 class RayEvent(Message):
@@ -335,13 +335,14 @@ class RayEvent(Message):
     ERROR: ClassVar[int]
     FATAL: ClassVar[int]
     event_id: bytes
-    source_type: int
-    event_type: int
     @property
     def timestamp(self) -> Timestamp: ...
+    source_type: int
+    event_type: int
     severity: int
     message: str
     session_name: str
+    node_id: bytes
     @property
     def task_definition_event(self) -> TaskDefinitionEvent: ...
     @property
@@ -355,30 +356,29 @@ class RayEvent(Message):
     @property
     def driver_job_lifecycle_event(self) -> DriverJobLifecycleEvent: ...
     @property
+    def submission_job_definition_event(self) -> SubmissionJobDefinitionEvent: ...
+    @property
+    def submission_job_lifecycle_event(self) -> SubmissionJobLifecycleEvent: ...
+    @property
     def node_definition_event(self) -> NodeDefinitionEvent: ...
     @property
     def node_lifecycle_event(self) -> NodeLifecycleEvent: ...
     @property
+    def platform_event(self) -> PlatformEvent: ...
+    @property
     def actor_definition_event(self) -> ActorDefinitionEvent: ...
     @property
     def actor_lifecycle_event(self) -> ActorLifecycleEvent: ...
-    node_id: bytes
     @property
     def placement_group_definition_event(self) -> PlacementGroupDefinitionEvent: ...
     @property
     def placement_group_lifecycle_event(self) -> PlacementGroupLifecycleEvent: ...
     @property
-    def submission_job_definition_event(self) -> SubmissionJobDefinitionEvent: ...
-    @property
-    def submission_job_lifecycle_event(self) -> SubmissionJobLifecycleEvent: ...
-    @property
-    def platform_event(self) -> PlatformEvent: ...
+    def worker_definition_event(self) -> WorkerDefinitionEvent: ...
     @property
     def worker_lifecycle_event(self) -> WorkerLifecycleEvent: ...
-    @property
-    def worker_definition_event(self) -> WorkerDefinitionEvent: ...
-    def __init__(self, *, event_id: bytes | None = ..., source_type: int | str | None = ..., event_type: int | str | None = ..., timestamp: Timestamp | Mapping[str, Any] | None = ..., severity: int | str | None = ..., message: str | None = ..., session_name: str | None = ..., task_definition_event: TaskDefinitionEvent | Mapping[str, Any] | None = ..., task_lifecycle_event: TaskLifecycleEvent | Mapping[str, Any] | None = ..., actor_task_definition_event: ActorTaskDefinitionEvent | Mapping[str, Any] | None = ..., task_profile_events: TaskProfileEvents | Mapping[str, Any] | None = ..., driver_job_definition_event: DriverJobDefinitionEvent | Mapping[str, Any] | None = ..., driver_job_lifecycle_event: DriverJobLifecycleEvent | Mapping[str, Any] | None = ..., node_definition_event: NodeDefinitionEvent | Mapping[str, Any] | None = ..., node_lifecycle_event: NodeLifecycleEvent | Mapping[str, Any] | None = ..., actor_definition_event: ActorDefinitionEvent | Mapping[str, Any] | None = ..., actor_lifecycle_event: ActorLifecycleEvent | Mapping[str, Any] | None = ..., node_id: bytes | None = ..., placement_group_definition_event: PlacementGroupDefinitionEvent | Mapping[str, Any] | None = ..., placement_group_lifecycle_event: PlacementGroupLifecycleEvent | Mapping[str, Any] | None = ..., submission_job_definition_event: SubmissionJobDefinitionEvent | Mapping[str, Any] | None = ..., submission_job_lifecycle_event: SubmissionJobLifecycleEvent | Mapping[str, Any] | None = ..., platform_event: PlatformEvent | Mapping[str, Any] | None = ..., worker_lifecycle_event: WorkerLifecycleEvent | Mapping[str, Any] | None = ..., worker_definition_event: WorkerDefinitionEvent | Mapping[str, Any] | None = ...) -> None: ...
-    def HasField(self, field_name: Literal["timestamp", "task_definition_event", "task_lifecycle_event", "actor_task_definition_event", "task_profile_events", "driver_job_definition_event", "driver_job_lifecycle_event", "node_definition_event", "node_lifecycle_event", "actor_definition_event", "actor_lifecycle_event", "placement_group_definition_event", "placement_group_lifecycle_event", "submission_job_definition_event", "submission_job_lifecycle_event", "platform_event", "worker_lifecycle_event", "worker_definition_event"]) -> bool: ...
+    def __init__(self, *, event_id: bytes | None = ..., timestamp: Timestamp | Mapping[str, Any] | None = ..., source_type: int | str | None = ..., event_type: int | str | None = ..., severity: int | str | None = ..., message: str | None = ..., session_name: str | None = ..., node_id: bytes | None = ..., task_definition_event: TaskDefinitionEvent | Mapping[str, Any] | None = ..., task_lifecycle_event: TaskLifecycleEvent | Mapping[str, Any] | None = ..., actor_task_definition_event: ActorTaskDefinitionEvent | Mapping[str, Any] | None = ..., task_profile_events: TaskProfileEvents | Mapping[str, Any] | None = ..., driver_job_definition_event: DriverJobDefinitionEvent | Mapping[str, Any] | None = ..., driver_job_lifecycle_event: DriverJobLifecycleEvent | Mapping[str, Any] | None = ..., submission_job_definition_event: SubmissionJobDefinitionEvent | Mapping[str, Any] | None = ..., submission_job_lifecycle_event: SubmissionJobLifecycleEvent | Mapping[str, Any] | None = ..., node_definition_event: NodeDefinitionEvent | Mapping[str, Any] | None = ..., node_lifecycle_event: NodeLifecycleEvent | Mapping[str, Any] | None = ..., platform_event: PlatformEvent | Mapping[str, Any] | None = ..., actor_definition_event: ActorDefinitionEvent | Mapping[str, Any] | None = ..., actor_lifecycle_event: ActorLifecycleEvent | Mapping[str, Any] | None = ..., placement_group_definition_event: PlacementGroupDefinitionEvent | Mapping[str, Any] | None = ..., placement_group_lifecycle_event: PlacementGroupLifecycleEvent | Mapping[str, Any] | None = ..., worker_definition_event: WorkerDefinitionEvent | Mapping[str, Any] | None = ..., worker_lifecycle_event: WorkerLifecycleEvent | Mapping[str, Any] | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["timestamp", "task_definition_event", "task_lifecycle_event", "actor_task_definition_event", "task_profile_events", "driver_job_definition_event", "driver_job_lifecycle_event", "submission_job_definition_event", "submission_job_lifecycle_event", "node_definition_event", "node_lifecycle_event", "platform_event", "actor_definition_event", "actor_lifecycle_event", "placement_group_definition_event", "placement_group_lifecycle_event", "worker_definition_event", "worker_lifecycle_event"]) -> bool: ...
 
 class RayEventsData(Message):
     @property
@@ -461,36 +461,36 @@ class TaskDefinitionEvent(Message):
         key: str
         value: float
         def __init__(self, *, key: str | None = ..., value: float | None = ...) -> None: ...
-    class RefIdsEntry(Message):
-        key: str
-        value: bytes
-        def __init__(self, *, key: str | None = ..., value: bytes | None = ...) -> None: ...
     class LabelSelectorEntry(Message):
         key: str
         value: str
         def __init__(self, *, key: str | None = ..., value: str | None = ...) -> None: ...
+    class RefIdsEntry(Message):
+        key: str
+        value: bytes
+        def __init__(self, *, key: str | None = ..., value: bytes | None = ...) -> None: ...
     task_id: bytes
     task_attempt: int
     task_type: int
+    job_id: bytes
+    parent_task_id: bytes
+    task_name: str
     language: int
     @property
     def task_func(self) -> messages.FunctionDescriptor: ...
-    task_name: str
+    call_site: str
+    serialized_runtime_env: str
     @property
     def required_resources(self) -> containers.ScalarMap[str, float]: ...
-    job_id: bytes
-    parent_task_id: bytes
-    placement_group_id: bytes
-    @property
-    def ref_ids(self) -> containers.ScalarMap[str, bytes]: ...
-    serialized_runtime_env: str
-    call_site: str
     @property
     def label_selector(self) -> containers.ScalarMap[str, str]: ...
     @property
     def fallback_strategy(self) -> messages.FallbackStrategy: ...
+    placement_group_id: bytes
     is_detached_actor: bool
-    def __init__(self, *, task_id: bytes | None = ..., task_attempt: int | None = ..., task_type: int | str | None = ..., language: int | str | None = ..., task_func: messages.FunctionDescriptor | Mapping[str, Any] | None = ..., task_name: str | None = ..., required_resources: Mapping[str, float] | None = ..., job_id: bytes | None = ..., parent_task_id: bytes | None = ..., placement_group_id: bytes | None = ..., ref_ids: Mapping[str, bytes] | None = ..., serialized_runtime_env: str | None = ..., call_site: str | None = ..., label_selector: Mapping[str, str] | None = ..., fallback_strategy: messages.FallbackStrategy | Mapping[str, Any] | None = ..., is_detached_actor: bool | None = ...) -> None: ...
+    @property
+    def ref_ids(self) -> containers.ScalarMap[str, bytes]: ...
+    def __init__(self, *, task_id: bytes | None = ..., task_attempt: int | None = ..., task_type: int | str | None = ..., job_id: bytes | None = ..., parent_task_id: bytes | None = ..., task_name: str | None = ..., language: int | str | None = ..., task_func: messages.FunctionDescriptor | Mapping[str, Any] | None = ..., call_site: str | None = ..., serialized_runtime_env: str | None = ..., required_resources: Mapping[str, float] | None = ..., label_selector: Mapping[str, str] | None = ..., fallback_strategy: messages.FallbackStrategy | Mapping[str, Any] | None = ..., placement_group_id: bytes | None = ..., is_detached_actor: bool | None = ..., ref_ids: Mapping[str, bytes] | None = ...) -> None: ...
     def HasField(self, field_name: Literal["task_func", "call_site", "fallback_strategy"]) -> bool: ...
 
 class TaskEventsMetadata(Message):
@@ -516,6 +516,7 @@ class TaskLifecycleEvent(Message):
         def HasField(self, field_name: Literal["stdout_file", "stderr_file", "stdout_start", "stdout_end", "stderr_start", "stderr_end"]) -> bool: ...
     task_id: bytes
     task_attempt: int
+    job_id: bytes
     @property
     def state_transitions(self) -> containers.RepeatedCompositeFieldContainer[TaskLifecycleEvent.StateTransition]: ...
     @property
@@ -523,12 +524,11 @@ class TaskLifecycleEvent(Message):
     node_id: bytes
     worker_id: bytes
     worker_pid: int
-    job_id: bytes
     is_debugger_paused: bool
     actor_repr_name: str
     @property
     def task_log_info(self) -> TaskLifecycleEvent.TaskLogInfo: ...
-    def __init__(self, *, task_id: bytes | None = ..., task_attempt: int | None = ..., state_transitions: Iterable[TaskLifecycleEvent.StateTransition | Mapping[str, Any]] | None = ..., ray_error_info: messages.RayErrorInfo | Mapping[str, Any] | None = ..., node_id: bytes | None = ..., worker_id: bytes | None = ..., worker_pid: int | None = ..., job_id: bytes | None = ..., is_debugger_paused: bool | None = ..., actor_repr_name: str | None = ..., task_log_info: TaskLifecycleEvent.TaskLogInfo | Mapping[str, Any] | None = ...) -> None: ...
+    def __init__(self, *, task_id: bytes | None = ..., task_attempt: int | None = ..., job_id: bytes | None = ..., state_transitions: Iterable[TaskLifecycleEvent.StateTransition | Mapping[str, Any]] | None = ..., ray_error_info: messages.RayErrorInfo | Mapping[str, Any] | None = ..., node_id: bytes | None = ..., worker_id: bytes | None = ..., worker_pid: int | None = ..., is_debugger_paused: bool | None = ..., actor_repr_name: str | None = ..., task_log_info: TaskLifecycleEvent.TaskLogInfo | Mapping[str, Any] | None = ...) -> None: ...
     def HasField(self, field_name: Literal["ray_error_info", "is_debugger_paused", "actor_repr_name", "task_log_info"]) -> bool: ...
 
 class TaskProfileEvents(Message):
