@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
     from typing_extensions import Buffer
 
+    ItemT = TypeVar("ItemT")
     KeyT = TypeVar("KeyT", bound="bytes | str")
 
 _LONGEST: Final = (1 << 63) - 1
@@ -108,6 +109,14 @@ def enum_number(enum: EnumTypeWrapper, value: int | str, what: str) -> int:
     elif operator.index(value) in enum.values():
         return operator.index(value)
     raise ValueError(f"{what} is one of {', '.join(names)}, and not {value!r}")
+
+
+def several(values: Iterable[ItemT], what: str) -> Iterable[ItemT]:
+    """Several values: one text or one id is more likely a mistake than meant as its characters."""
+    passed: object = values
+    if isinstance(passed, (bytes, str)):
+        raise TypeError(f"{what} are several, not one {type(passed).__name__}")
+    return values
 
 
 def amounts(value: Mapping[str, float], what: str) -> dict[str, float]:

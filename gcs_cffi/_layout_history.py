@@ -93,7 +93,7 @@ CONVERSIONS: Final[dict[str, Callable[[Message, Message], None]]] = {
 """By the message's full name: completes the second from the first, which an older release sent."""
 
 CONVERTED: Final = {("ray.rpc.TaskStateUpdate", "state_ts_ns")}
-"""Fields, by message and name, that a conversion finds a place for where no other has their name."""
+"""Fields, by message and name, that a conversion finds a place for if no field has their name."""
 
 DIFFERENCES: Final[dict[str, Callable[[Descriptor, Descriptor], bool]]] = {
     "ray.rpc.TaskStateUpdate": _state_times_differ,

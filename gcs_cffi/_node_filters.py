@@ -34,20 +34,21 @@ class NodeFilters(NamedTuple):
         request = messages.GetAllNodeInfoRequest()
         if release.pair < _SELECTORS_SINCE:
             return request
-        selectors: list[dict[str, object]] = [
-            *({"node_id": node_id} for node_id in self.node_ids or ()),
-            *({"node_name": name} for name in self.names or ()),
-            *({"node_ip_address": address} for address in self.ip_addresses or ()),
-        ]
+        if self.is_head is not None and release.pair < _HEAD_SELECTOR_SINCE:
+            return request
+        selectors = request.node_selectors
+        for node_id in self.node_ids or ():
+            selectors.add(node_id=node_id)
+        for name in self.names or ():
+            selectors.add(node_name=name)
+        for address in self.ip_addresses or ():
+            selectors.add(node_ip_address=address)
         if self.is_head is not None:
-            if release.pair < _HEAD_SELECTOR_SINCE:
-                return request
-            selectors.append({"is_head_node": self.is_head})
-        for selector in selectors:
-            request.node_selectors.add(**selector)  # type: ignore[arg-type]
+            selectors.add(is_head_node=self.is_head)
         if self.state is not None:
             request.state_filter = self.state
-        if limit is not None and (selectors or not self._selects()):
+        # A limit of 0 would mean none there.
+        if limit and (selectors or not self._selects()):
             request.limit = limit
         return request
 

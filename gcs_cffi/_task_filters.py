@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tasks are wanted: asked of the server, or, where its release asks differently, looked at here.
+"""Which tasks are wanted: asked of the server, or looked at here if its release asks differently.
 
 Invariant: what fits here is what Ray 2.60 itself finds. Every condition must hold; texts are
 compared without regard to case; a task attempt is in the last of its states, in the order of
@@ -41,8 +41,6 @@ class Condition(NamedTuple):
 
 def conditions(equal: dict[str, Any], where: Iterable[tuple[str, str, Any]]) -> list[Condition]:
     """Checks what `Tasks.list()` was given, where it is explained."""
-    if isinstance(where, (bytes, str)):
-        raise TypeError(f"where is several conditions, not {type(where).__name__}")
     given = [(field, "=", value) for field, value in equal.items() if value is not None]
     checked = []
     for condition in (*given, *where):

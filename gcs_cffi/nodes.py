@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
-from gcs_cffi._arguments import Deadline, boolean, count, enum_number, text
+from gcs_cffi._arguments import Deadline, boolean, count, enum_number, several, text
 from gcs_cffi._methods import bundled
 from gcs_cffi._node_filters import NodeFilters
 from gcs_cffi._release import known
@@ -85,9 +85,11 @@ class Nodes:
         """
         deadline = Deadline(timeout, self._channel.default_timeout)
         filters = NodeFilters(
-            None if node_ids is None else {NodeID(node_id) for node_id in node_ids},
-            None if names is None else {text(name, "a name") for name in names},
-            None if ip_addresses is None else {text(ip, "an address") for ip in ip_addresses},
+            None if node_ids is None else {*_each_once(node_ids)},
+            None if names is None else {text(name, "a name") for name in several(names, "names")},
+            None
+            if ip_addresses is None
+            else {text(ip, "an address") for ip in several(ip_addresses, "ip_addresses")},
             None if is_head is None else boolean(is_head, "is_head"),
             None
             if state is None
@@ -122,7 +124,7 @@ class Nodes:
             For each node whether it is; a node that the GCS does not know is not.
         """
         deadline = Deadline(timeout, self._channel.default_timeout)
-        wanted = list_of_ids(node_ids)
+        wanted = _each_once(node_ids)
         server = await server_of(self._channel, deadline)
         if server.release.pair >= _CHECK_BY_ID_SINCE:
             request = messages.CheckAliveRequest(node_ids=wanted)
@@ -152,7 +154,7 @@ class Nodes:
             The nodes that the GCS has told so, or does not know.
         """
         request = messages.DrainNodeRequest(
-            drain_node_data=[{"node_id": node_id} for node_id in list_of_ids(node_ids)]
+            drain_node_data=[{"node_id": node_id} for node_id in _each_once(node_ids)]
         )
         reply = await call(self._channel, _DRAIN, request, timeout)
         return [NodeID(node.node_id) for node in reply.drain_node_status]
@@ -215,20 +217,19 @@ class Nodes:
         Returns:
             Addresses and states by the nodes' ids.
         """
-        request = messages.GetAllNodeAddressAndLivenessRequest(limit=count(limit, "limit"))
+        most = count(limit, "limit")
+        request = messages.GetAllNodeAddressAndLivenessRequest(limit=most)
         if node_ids is not None:
-            request.node_ids.extend(list_of_ids(node_ids))
+            request.node_ids.extend(_each_once(node_ids))
         if state is not None:
             states = messages.GcsNodeInfo.GcsNodeState
             request.state_filter = enum_number(states, state, "state")
         reply = await call(self._channel, _ADDRESS_AND_LIVENESS, request, timeout)
+        found = [*reply.node_info_list][:most]
         if node_ids is not None and not request.node_ids:
             return {}
-        return {NodeID(node.node_id): node for node in reply.node_info_list}
+        return {NodeID(node.node_id): node for node in found}
 
 
-def list_of_ids(node_ids: Iterable[AnyID]) -> list[NodeID]:
-    """Several ids, each once."""
-    if isinstance(node_ids, (bytes, str)):
-        raise TypeError(f"node_ids are several ids, not one {type(node_ids).__name__}")
-    return list(dict.fromkeys(NodeID(node_id) for node_id in node_ids))
+def _each_once(node_ids: Iterable[AnyID]) -> list[NodeID]:
+    return list(dict.fromkeys(NodeID(node_id) for node_id in several(node_ids, "node_ids")))

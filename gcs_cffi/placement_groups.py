@@ -121,9 +121,10 @@ class PlacementGroups:
         Returns:
             The groups by their ids.
         """
-        request = messages.GetAllPlacementGroupRequest(limit=count(limit, "limit"))
+        most = count(limit, "limit")
+        request = messages.GetAllPlacementGroupRequest(limit=most)
         reply = await call(self._channel, _LIST, request, timeout)
-        groups = reply.placement_group_table_data
+        groups = reply.placement_group_table_data[:most]
         return {PlacementGroupID(group.placement_group_id): group for group in groups}
 
     async def wait_until_ready(

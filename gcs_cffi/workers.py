@@ -91,20 +91,27 @@ class Workers:
             The workers by their ids.
         """
         deadline = Deadline(timeout, self._channel.default_timeout)
-        filters = messages.GetAllWorkerInfoRequest.Filters()
-        if is_alive is not None:
-            filters.is_alive = boolean(is_alive, "is_alive")
-        if has_paused_threads is not None:
-            filters.exist_paused_threads = boolean(has_paused_threads, "has_paused_threads")
+        wanted = {
+            "is_alive": None if is_alive is None else boolean(is_alive, "is_alive"),
+            "exist_paused_threads": None
+            if has_paused_threads is None
+            else boolean(has_paused_threads, "has_paused_threads"),
+        }
         most = count(limit, "limit")
-        request = messages.GetAllWorkerInfoRequest()
         server = await server_of(self._channel, deadline)
-        if not filters.ListFields():
-            request = messages.GetAllWorkerInfoRequest(limit=most)
-        elif server.release.pair >= _FILTERS_SINCE:
-            request = messages.GetAllWorkerInfoRequest(limit=most, filters=filters)
+        request = messages.GetAllWorkerInfoRequest()
+        if not any(asked is False for asked in wanted.values()):  # which the server does not heed
+            if not any(wanted.values()):
+                request = messages.GetAllWorkerInfoRequest(limit=most)
+            elif server.release.pair >= _FILTERS_SINCE:
+                request = messages.GetAllWorkerInfoRequest(limit=most, filters=wanted)
         reply = await call(self._channel, _LIST, request, deadline)
-        found = [worker for worker in reply.worker_table_data if _fits(worker, filters)]
+        found = [
+            worker
+            for worker in reply.worker_table_data
+            if is_alive in (None, worker.is_alive)
+            and has_paused_threads in (None, worker.num_paused_threads > 0)
+        ]
         return {WorkerID(worker.worker_address.worker_id): worker for worker in found[:most]}
 
     async def add(
@@ -172,12 +179,3 @@ class Workers:
             num_paused_threads_delta=integer(delta, "delta", low, high),
         )
         await call(self._channel, _UPDATE_PAUSED_THREADS, request, timeout)
-
-
-def _fits(
-    worker: messages.WorkerTableData, filters: messages.GetAllWorkerInfoRequest.Filters
-) -> bool:
-    paused = worker.num_paused_threads > 0
-    return (not filters.HasField("is_alive") or worker.is_alive == filters.is_alive) and (
-        not filters.HasField("exist_paused_threads") or paused == filters.exist_paused_threads
-    )

@@ -85,8 +85,9 @@ class Actors:
         Returns:
             The actors by their ids.
         """
+        most = count(limit, "limit")
         request = messages.GetAllActorInfoRequest(
-            show_dead_jobs=boolean(show_dead_jobs, "show_dead_jobs"), limit=count(limit, "limit")
+            show_dead_jobs=boolean(show_dead_jobs, "show_dead_jobs"), limit=most
         )
         filters = messages.GetAllActorInfoRequest.Filters()
         if actor_id is not None:
@@ -98,7 +99,7 @@ class Actors:
         if filters.ListFields():
             request.filters.CopyFrom(filters)
         reply = call(self._channel, _LIST, request, timeout)
-        return {ActorID(actor.actor_id): actor for actor in reply.actor_table_data}
+        return {ActorID(actor.actor_id): actor for actor in reply.actor_table_data[:most]}
 
     def get_named(
         self, name: str, *, namespace: str = "", timeout: float | None = None
