@@ -32,7 +32,7 @@ def an_id(kind: type[ids.BaseID]) -> ids.BaseID:
 
 
 def test_every_id_class_is_covered_here() -> None:
-    public = {getattr(ids, name) for name in ids.__all__}
+    public = {getattr(ids, name) for name in ids.__all__ if name.endswith("ID")} - {ids.AnyID}
     assert public - {ids.BaseID} == set(SIZES)
 
 
