@@ -31,12 +31,14 @@ static void init_fills_in_the_documented_defaults(void) {
   CHECK_EQUAL(call.timeout, GCS_TIMEOUT_DEFAULT);
   CHECK_EQUAL(call.wait_for_ready, -1);
   CHECK_EQUAL(call.retry, GCS_RETRY_DEFAULT);
+  CHECK_EQUAL(call.ray_version, 0);
+  CHECK_EQUAL(call.reserved, 0);
 }
 
 static void init_refuses_sizes_that_no_release_had(void) {
   gcs_client_options client;
   gcs_call_options call;
-  const size_t wrong[] = {0, 1, 8, sizeof call - 8, sizeof client + 8, 4104, SIZE_MAX};
+  const size_t wrong[] = {0, 1, 8, 16, sizeof client + 8, 4104, SIZE_MAX};
   size_t i;
   for (i = 0; i < sizeof wrong / sizeof wrong[0]; ++i) {
     CHECK_EQUAL(gcs_client_options_init(&client, wrong[i]), GCS_ABI);
