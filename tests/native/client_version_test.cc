@@ -3,7 +3,6 @@
 // Calls that were made for one release of Ray go to a server of that release, and to no other; the
 // server is asked only if there is such a call.
 #include <algorithm>
-#include <protozero/pbf_writer.hpp>
 
 #include "client_fixture.h"
 
@@ -11,17 +10,8 @@ namespace gcs::test {
 namespace {
 
 using Keys = std::vector<std::string>;
-constexpr char kCheckAlivePath[] = "/ray.rpc.NodeInfoGcsService/CheckAlive";
 constexpr std::uint32_t kRay240 = 2'040'000;
 constexpr std::uint32_t kRay252 = 2'052'001;
-
-std::string alive_reply(std::string_view version) {
-  std::string reply;
-  protozero::pbf_writer writer(reply);
-  writer.add_string(1, "");
-  writer.add_string(2, version.data(), version.size());
-  return reply;
-}
 
 class ClientVersion : public ClientTest {
  protected:
