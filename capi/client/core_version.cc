@@ -37,7 +37,8 @@ void Core::settle_version(Call& call) noexcept {
   waiting_.erase(call);
   call.place = Call::Place::kUnversioned;
   unversioned_.calls.push_back(call);
-  if (is_first && !current_->asks_version()) ask_version();
+  // While the answer is on its way, it is not asked for again.
+  if (is_first && current_->version_deadline == transport::kNever) ask_version();
 }
 
 void Core::ask_version() noexcept {

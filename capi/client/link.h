@@ -56,7 +56,6 @@ class Link final : public transport::Connection::Observer {
   // Sends CheckAlive with the headers of every call, as soon as the link is ready and has room for
   // it. Throws std::bad_alloc.
   void ask_version();
-  bool asks_version() const noexcept { return version_question_ != nullptr; }
   void drop_version_question() noexcept;
   // What it said about itself: the number and the text; 0 and empty when not known.
   void set_version(std::uint32_t number, std::string text) noexcept {
@@ -109,7 +108,7 @@ class Link final : public transport::Connection::Observer {
   const transport::Connection& connection() const noexcept { return *connection_; }
   // When the connection was begun and identified too slowly, this is the moment to give it up.
   transport::TimePoint identity_deadline = transport::kNever;
-  // When it is no use to wait longer for the answer to ask_version().
+  // When it is no use to wait longer for the answer to ask_version(); kNever: nobody waits for one.
   transport::TimePoint version_deadline = transport::kNever;
   // What the owner has counted of the connection's bytes.
   std::uint64_t counted_sent = 0;

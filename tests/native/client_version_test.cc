@@ -386,6 +386,31 @@ TEST_F(ClientVersion, AnswersAndCallsMayEndTogether) {
   EXPECT_EQ(keys_in_flight(at), Keys{"key"});
 }
 
+TEST_F(ClientVersion, WhatComesBetweenTheCallsAndTheAnswerWaitsForThatAnswer) {
+  make_client();
+  get("first");
+  loop().run();
+  accept(kClusterA, 2);
+  const std::uint64_t gone = get_for(kRay240, "gone");
+  client->cancel(gone);
+  auto call = get_call("key");
+  call->ray_version = kRay240;
+  get("second");
+  queue(std::move(call));
+  loop().run();
+  VirtualPeer& at = peer();
+  // The call's turn comes when the first one has ended, just before the answer is looked at.
+  at.finish(stream_of(at, "first"), {}, value_reply("v"));
+  at.finish(version_question(), {StatusCode::kUnavailable, transport::Origin::kServer,
+                                 Fate::kMayHaveRun, "not now", {}});
+  at.tell();
+  EXPECT_EQ(questions(at), 1u);
+  loop().advance(kSecond);
+  EXPECT_EQ(questions(at), 2u);
+  answer_version("2.40.0");
+  EXPECT_EQ(keys_in_flight(at), (Keys{"second", "key"}));
+}
+
 TEST_F(ClientVersion, ALostConnectionWithoutRetriesFailsThoseThatDoNotWait) {
   make_ready();
   auto call = get_call("key");
