@@ -170,8 +170,10 @@ class LimitExceededError(GcsError):
 
 
 class UnsupportedByServerError(GcsError):
-    """This server's release of Ray cannot do it: it lacks the method (`code` is 12), or it is not the
-    release that the request was encoded for."""
+    """This server's release of Ray cannot do it.
+
+    It lacks the method (`code` is 12), or it is not the release that the request was encoded for.
+    """
 
 
 class ClientClosedError(GcsError):

@@ -75,8 +75,8 @@ class Call final : public Event, public transport::UnaryCall {
   enum class Place : std::uint8_t {
     kNew,
     kWaiting,
-    kPassive,  // held back: the GCS is passive
-    kRefused,  // held back: the server has refused its stream
+    kPassive,      // held back: the GCS is passive
+    kRefused,      // held back: the server has refused its stream
     kUnversioned,  // held back: the server's release of Ray is not known yet
     kInFlight,
     kWatching,

@@ -362,8 +362,8 @@ void Core::end_pass() noexcept {
   for (const auto& link : draining_) link->flush();
   if (current_) count_bytes(*current_);
   for (const auto& link : draining_) count_bytes(*link);
-  const std::size_t waiting = waiting_.size() + passive_.calls.size() + refused_.calls.size() +
-                              unversioned_.calls.size();
+  const std::size_t waiting =
+      waiting_.size() + passive_.calls.size() + refused_.calls.size() + unversioned_.calls.size();
   status_.waiting.set(waiting);
   status_.in_flight.set(table_.size() - waiting - watching_.size());
   if (!closed_) {

@@ -6,8 +6,8 @@
 // Invariants:
 // - A call is in the table from acceptance until it ends, and in exactly one place: the waiting
 //   list, a list of those that are held back since the server has refused them or its release of
-//   Ray is not known yet, in flight on a link; or it is no call but a watch (kind kState), which gets every change of state until it is
-//   cancelled.
+//   Ray is not known yet, in flight on a link; or it is no call but a watch (kind kState), which
+//   gets every change of state until it is cancelled.
 // - A call that ends leaves the table, the heap and its place at once, and is delivered at the end
 //   of the pass, when nothing of this object is on the stack but end_pass().
 // - The deadline of a call is set once and never restarts, however often the call is sent. Nothing
@@ -175,8 +175,8 @@ class Core final : private Link::Owner {
   CallTable table_;
   DeadlineHeap deadlines_;
   WaitingList waiting_;
-  HeldBack passive_;  // the GCS is passive
-  HeldBack refused_;  // REFUSED_STREAM, more than once
+  HeldBack passive_;      // the GCS is passive
+  HeldBack refused_;      // REFUSED_STREAM, more than once
   HeldBack unversioned_;  // the server's release is not known; not due while it is being asked
   WaitingList watching_;
   EventList ended_;
@@ -195,10 +195,10 @@ class Core final : private Link::Owner {
   std::string cluster_id_;            // known: given, or learned
   bool cluster_has_changed_ = false;  // every call fails with the text
   std::string cluster_changed_;
-  std::string last_failure_;  // since it was ready
+  std::string last_failure_;     // since it was ready
   std::string version_problem_;  // why the last question about the release failed
-  std::string tls_problem_;   // what was logged last
-  std::string state_reason_;  // what watches were told last
+  std::string tls_problem_;      // what was logged last
+  std::string state_reason_;     // what watches were told last
   ConnectionLog log_;
 
   Expiry<&Core::expire> expiry_{*this};

@@ -28,8 +28,8 @@ using transport::StatusCode;
 void Core::settle_version(Call& call) noexcept {
   if (current_->version() != 0) {
     fail(call, Status::kUnsupported, kFlagLocal | kFlagRetryable,
-         join({"the server is Ray ", current_->version_text(), " now, and the request was made for Ray ",
-               ray_version_text(call.ray_version)}));
+         join({"the server is Ray ", current_->version_text(),
+               " now, and the request was made for Ray ", ray_version_text(call.ray_version)}));
     return;
   }
   wants_version_ = true;
@@ -73,9 +73,10 @@ void Core::link_versioned(Link& link, Call& answer) noexcept {
                        join({result.message, " (", credentials_.where_looked(), ")"}));
     }
   } else if (answered && result.code == StatusCode::kUnimplemented) {
-    fail_unversioned(Status::kUnsupported, kFlagLocal,
-                     "the server has no method CheckAlive, and the request was made for one release "
-                     "of Ray; is this the address of a GCS?");
+    fail_unversioned(
+        Status::kUnsupported, kFlagLocal,
+        "the server has no method CheckAlive, and the request was made for one release "
+        "of Ray; is this the address of a GCS?");
   } else {
     version_failed(result.message);
   }

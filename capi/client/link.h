@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One connection of a client, from the attempt until its end: waits for the peer's SETTINGS, asks
-// for the cluster's id where it has to be known, and is then ready for calls. When it is told to, it
-// asks for the server's release of Ray beside them.
+// for the cluster's id where it has to be known, and is then ready for calls. When it is told to,
+// it asks for the server's release of Ray beside them.
 //
 // A connection that has become suspect, or that the peer wants to end, takes no new calls; those on
 // it may finish.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the client reads of a reply that it does not otherwise look into: Ray's own status in its two
-// encodings, the cluster's id, and the release of Ray. Pure functions over untrusted bytes; whatever
-// cannot be read gives nullopt.
+// What the client reads of a reply that it does not otherwise look into: Ray's own status in its
+// two encodings, the cluster's id, and the release of Ray. Pure functions over untrusted bytes;
+// whatever cannot be read gives nullopt.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +33,9 @@ std::optional<std::string> read_cluster_id(std::span<const std::uint8_t> reply);
 // std::bad_alloc.
 std::optional<std::string> read_ray_version(std::span<const std::uint8_t> reply);
 
-// What a handler of the GCS gives up with is sent as ABORTED, with the name of Ray's own status code
-// as the message, and what it says in the details. nullopt: it is no such refusal. Without a text
-// that people can read the message is that name; without memory it is empty.
+// What a handler of the GCS gives up with is sent as ABORTED, with the name of Ray's own status
+// code as the message, and what it says in the details. nullopt: it is no such refusal. Without a
+// text that people can read the message is that name; without memory it is empty.
 std::optional<GcsStatus> read_aborted(const transport::CallResult& result) noexcept;
 
 // The server compares the id that comes with each call with its own. Older ones say so only in the

@@ -462,13 +462,13 @@ typedef struct gcs_packed_call {
   uint16_t kind;   /* GCS_EVENT_CALL, GCS_EVENT_KV_*, GCS_PACKED_CANCEL; another is refused with a GCS_EVENT_CALL */
   uint16_t flags;  /* GCS_PACKED_* */
   gcs_client client;
-  uint64_t id;        /* from a reserved block, strictly increasing within the batch (cancels excepted) */
-  int64_t timeout;    /* nanoseconds, from `started` on */
-  int64_t started;    /* gcs_now() when the call was made; 0: now */
-  uint32_t method;    /* GCS_EVENT_CALL: the method, or 0: by path */
-  uint32_t name_size; /* the namespace; GCS_EVENT_CALL: the path */
-  uint64_t key_size;  /* the key or the prefix; GCS_EVENT_KV_MULTI_GET: the keys, each as uint32_t size and bytes */
-  uint64_t body_size; /* the value; GCS_EVENT_CALL: the request */
+  uint64_t id;          /* from a reserved block, strictly increasing within the batch (cancels excepted) */
+  int64_t timeout;      /* nanoseconds, from `started` on */
+  int64_t started;      /* gcs_now() when the call was made; 0: now */
+  uint32_t method;      /* GCS_EVENT_CALL: the method, or 0: by path */
+  uint32_t name_size;   /* the namespace; GCS_EVENT_CALL: the path */
+  uint64_t key_size;    /* the key or the prefix; GCS_EVENT_KV_MULTI_GET: the keys, each as uint32_t size and bytes */
+  uint64_t body_size;   /* the value; GCS_EVENT_CALL: the request */
   uint32_t ray_version; /* as in gcs_call_options */
   uint32_t reserved;    /* 0 */
   /* then the bytes: name, key, body, without gaps */

@@ -284,7 +284,8 @@ class Life {
   gcs_call_options call_options_;
   gcs_client client_ = 0;
   bool disarmed_ = false;
-  Asked watch_, connect_, small_, versioned_, put_, large_get_, large_put_, absent_, held_, dropped_, ended_;
+  Asked watch_, connect_, small_, versioned_, put_, large_get_, large_put_, absent_, held_,
+      dropped_, ended_;
 };
 
 class ClientNoMemory : public ::testing::Test {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Releases of Ray as numbers and back.
-#include "client/ray_version.h"
-
 #include <gtest/gtest.h>
 
 #include <string>
 
+#include "client/ray_version.h"
 #include "gcs_capi.h"
 
 namespace gcs {

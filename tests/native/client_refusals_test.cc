@@ -20,15 +20,14 @@ class ClientRefusals : public ClientTest {
 TEST_F(ClientRefusals, AnAbortNamedAfterARayStatusIsThatStatus) {
   make_ready();
   const std::pair<const char*, std::int32_t> names[] = {
-      {"Out of memory", 1},   {"Key error", 2},      {"Type error", 3},
-      {"Invalid", 4},         {"IOError", 5},        {"Unknown error", 9},
-      {"NotImplemented", 10}, {"TimedOut", 12},      {"NotFound", 17},
-      {"AlreadyExists", 20},  {"OutOfDisk", 28},     {"Unauthenticated", 33},
+      {"Out of memory", 1},    {"Key error", 2},     {"Type error", 3},
+      {"Invalid", 4},          {"IOError", 5},       {"Unknown error", 9},
+      {"NotImplemented", 10},  {"TimedOut", 12},     {"NotFound", 17},
+      {"AlreadyExists", 20},   {"OutOfDisk", 28},    {"Unauthenticated", 33},
       {"InvalidArgument", 34}, {"ChannelError", 35}, {"PermissionDenied", 37},
   };
   for (const auto& [name, code] : names) {
-    const Event& event =
-        refused(put_call("key"), StatusCode::kAborted, name, "Invalid channel: 7");
+    const Event& event = refused(put_call("key"), StatusCode::kAborted, name, "Invalid channel: 7");
     EXPECT_EQ(event.status, ray_status(code)) << name;
     EXPECT_EQ(event.flags, 0u) << name;
     EXPECT_EQ(event.message(), "Invalid channel: 7");

@@ -264,8 +264,8 @@ TEST_F(ClientVersion, AStatusOfRaysInTheAnswerIsAFailureOfTheQuestion) {
 TEST_F(ClientVersion, AnAnswerThatNamesNoReleaseEndsWhatWaits) {
   make_ready();
   const std::string garbled("\xff\xff\xff", 3);
-  for (const std::string& answer : {std::string(), alive_reply(""), alive_reply("nightly"),
-                                    alive_reply("0.0.0"), garbled}) {
+  for (const std::string& answer :
+       {std::string(), alive_reply(""), alive_reply("nightly"), alive_reply("0.0.0"), garbled}) {
     const std::uint64_t id = get_for(kRay240, "key");
     peer().reply(version_question(), answer);
     EXPECT_EQ(ended(id).status, Status::kUnsupported);
@@ -401,8 +401,9 @@ TEST_F(ClientVersion, WhatComesBetweenTheCallsAndTheAnswerWaitsForThatAnswer) {
   VirtualPeer& at = peer();
   // The call's turn comes when the first one has ended, just before the answer is looked at.
   at.finish(stream_of(at, "first"), {}, value_reply("v"));
-  at.finish(version_question(), {StatusCode::kUnavailable, transport::Origin::kServer,
-                                 Fate::kMayHaveRun, "not now", {}});
+  at.finish(
+      version_question(),
+      {StatusCode::kUnavailable, transport::Origin::kServer, Fate::kMayHaveRun, "not now", {}});
   at.tell();
   EXPECT_EQ(questions(at), 1u);
   loop().advance(kSecond);
