@@ -75,7 +75,7 @@ _TEXTS = ("address", "cluster_id", "token", *_TLS_TEXTS)
 LOG_OFF: Final[int] = lib.GCS_LOG_OFF
 _SIZES = ("max_send_message", "max_receive_message", "max_pending_calls", "max_pending_bytes")
 
-CALL_RECORD: Final = struct.Struct("=IHHQQqqIIQQ")
+CALL_RECORD: Final = struct.Struct("=IHHQQqqIIQQI4x")
 EVENT_RECORD: Final = struct.Struct("=QiHHqQQQ")
 for _structure, _record in (("gcs_packed_call", CALL_RECORD), ("gcs_packed_event", EVENT_RECORD)):
     if ffi.sizeof(_structure) != _record.size:
