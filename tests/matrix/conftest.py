@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from isolation import user_hidden
-from matrix.forms import FORMS, Form, connected, public_methods
-from matrix.outcomes import Run
-from matrix.refusals import Since, refused
 from method_record import Method, recorded_methods
 
 import gcs_cffi
 from gcs_cffi.testing import GcsServer
+from matrix.forms import FORMS, Form, connected, public_methods
+from matrix.outcomes import Run
+from matrix.refusals import Since, refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator

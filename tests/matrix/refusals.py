@@ -73,9 +73,7 @@ def refused(
         )
 
 
-def fault_of(
-    error: UnsupportedByServerError, since: Since, record: Sequence[Method]
-) -> str | None:
+def fault_of(error: UnsupportedByServerError, since: Since, record: Sequence[Method]) -> str | None:
     """What is wrong with an error that refuses something; None if it says what it has to.
 
     Args:

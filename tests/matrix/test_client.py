@@ -12,9 +12,8 @@ from gcs_cffi import messages
 
 if TYPE_CHECKING:
     from gcs_cffi import GcsClient
-    from matrix.conftest import Connect
-
     from gcs_cffi.testing import GcsServer
+    from matrix.conftest import Connect
 
 GET = ("InternalKVGcsService", "InternalKVGet")
 

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcs_cffi import GcsClient
-    from matrix.conftest import Connect
-
     from gcs_cffi.testing import GcsServer
+    from matrix.conftest import Connect
 
 
 @pytest.mark.method("nodes.list")

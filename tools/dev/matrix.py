@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import rays
@@ -77,17 +78,16 @@ class Matrix:
     def add(self, plan: Plan) -> None:
         """Add the steps that get the servers, run the suite on each, and print the table."""
         rays.add_rays(plan, self._releases)
-        for number, release in enumerate(self._releases):
-            plan.add_loud(
-                f"methods on Ray {release}",
-                lambda release=release, first=number == 0: self._run(release, first=first),
-            )
+        plan.add("folder for the results", self._empty_results)
+        for release in self._releases:
+            plan.add_loud(f"methods on Ray {release}", partial(self._run, release))
         plan.add_loud("methods by releases", self._table)
 
-    def _run(self, release: str, *, first: bool) -> None:
-        if first:
-            shutil.rmtree(self._results, ignore_errors=True)
-            self._results.mkdir(parents=True)
+    def _empty_results(self) -> None:
+        shutil.rmtree(self._results, ignore_errors=True)
+        self._results.mkdir(parents=True)
+
+    def _run(self, release: str) -> None:
         report = {"GCS_CFFI_MATRIX_REPORT": str(self._results / f"{release}.json")}
         suite = SUITE.relative_to(ROOT).as_posix()
         names_files = any(word.startswith(suite) for word in self._arguments)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The releases of Ray that the client is tested against: of each the gcs_server and the descriptors.
+"""The releases of Ray that the client is tested against: of each the gcs_server and descriptors.
 
 Invariants:
 - A release's folder, build/rays/RELEASE, has its stamp only if everything is in it: it is filled
@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from console import Plan, StepFailedError, run
@@ -67,7 +68,7 @@ class Ray:
 def add_rays(plan: Plan, releases: tuple[str, ...]) -> None:
     """Add a step for each release that gets it, unless it is there."""
     for release in releases:
-        plan.add(f"gcs_server of Ray {release}", lambda release=release: provide(release))
+        plan.add(f"gcs_server of Ray {release}", partial(provide, release))
 
 
 def find(release: str) -> Ray:

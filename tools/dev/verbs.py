@@ -65,8 +65,8 @@ def test(arguments: Sequence[str]) -> int:
         print(f"\nPythons left out, since they are not on this machine: {names}")
     if arguments:
         print(
-            "\nLeft out, since pytest arguments were given: the C++ and C tests, other Pythons, other "
-            "releases of Ray"
+            "\nLeft out, since pytest arguments were given: the C++ and C tests, other Pythons, "
+            "other releases of Ray"
         )
     return 0 if tests.summary() else 1
 
