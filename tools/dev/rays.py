@@ -82,7 +82,7 @@ def provide(release: str) -> str | None:
         return "the one of .venv"
     folder = FOLDER / release
     stamp = digest_of(f"ray {release}, {platform.machine()}")
-    if fits(folder / STAMP, stamp):
+    if fits(folder / STAMP, stamp) and find(release).server.exists():
         return "up to date"
     FOLDER.mkdir(parents=True, exist_ok=True)
     for left in FOLDER.glob(f"unfinished-{release}-*"):
