@@ -37,8 +37,8 @@ class Table:
     """Cells by method and release."""
     rest: dict[str, str] = field(default_factory=dict)
     """For each release, what became of everything that is about no method."""
-    reasons: list[str] = field(default_factory=list)
-    """Why something is wrong."""
+    faults: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """What is wrong with a method or with REST, and on which releases it is."""
     left_out: list[str] = field(default_factory=list)
     """Methods for which nothing ran, where only a part of the tests was asked for."""
 
@@ -50,7 +50,20 @@ class Table:
     @property
     def good(self) -> bool:
         """Whether something ran, and nothing is wrong."""
-        return bool(self.rows) and not self.reasons
+        return bool(self.rows) and not self.faults
+
+    def blame(self, name: str, release: str, faults: list[str]) -> None:
+        """Note what is wrong with a method, or with REST, on a release."""
+        for fault in faults:
+            self.faults.setdefault((name, fault), []).append(release)
+
+    @property
+    def reasons(self) -> list[str]:
+        """What is wrong, a line each."""
+        return [
+            f"{name} on {', '.join(releases)}: {fault}"
+            for (name, fault), releases in self.faults.items()
+        ]
 
     @property
     def tally(self) -> str:
@@ -98,13 +111,13 @@ def build(runs: dict[str, dict[str, Any]], releases: list[str], *, partial: bool
             if public and _method(name) not in public:
                 faults.append("the client has no such method")
             row[release] = _cell(tests, faults)
-            table.reasons += [f"{name} on {release}: {fault}" for fault in faults]
+            table.blame(name, release, faults)
     for release in releases:
         faults = _faults_of_run(release, runs.get(release), outcomes[release])
+        if not table.rows:
+            faults.append("nothing ran")
         table.rest[release] = WRONG if faults else OK
-        table.reasons += [f"{REST} on {release}: {fault}" for fault in faults]
-    if not table.rows:
-        table.reasons.append("nothing ran")
+        table.blame(REST, release, faults)
     return table
 
 

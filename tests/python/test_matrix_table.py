@@ -105,7 +105,7 @@ def test_a_public_method_without_a_test_is_wrong_on_every_release() -> None:
     made = build(runs, [OLD, NEW])
     assert made.rows["kv.forgotten"] == {OLD: WRONG, NEW: WRONG}
     assert "2 methods x 2 releases: 2 ok, 0 unsupported as expected, 2 wrong" in made.tally
-    assert shown_wrong(made, f"kv.forgotten on {OLD}: {table.NO_TESTS}")
+    assert shown_wrong(made, f"kv.forgotten on {OLD}, {NEW}: {table.NO_TESTS}")
 
 
 def test_a_method_whose_tests_ran_on_another_release_only_is_wrong() -> None:
