@@ -31,10 +31,14 @@ GENERATED_VARIABLE = "GCS_CFFI_GENERATED"
 """Names the folder of a release's generated modules; unset for the installed Ray's."""
 
 
-def bundled_files() -> list[FileDescriptorProto]:
+def all_bundled_files() -> list[FileDescriptorProto]:
+    """The files of the bundled schema and those of protobuf that they import, in their order."""
     serialized = (resources.files("gcs_cffi") / "schema.binpb").read_bytes()
-    files = FileDescriptorSet.FromString(serialized).file
-    return [file for file in files if file.package != "google.protobuf"]
+    return [*FileDescriptorSet.FromString(serialized).file]
+
+
+def bundled_files() -> list[FileDescriptorProto]:
+    return [file for file in all_bundled_files() if file.package != "google.protobuf"]
 
 
 def ray_files() -> list[FileDescriptorProto]:

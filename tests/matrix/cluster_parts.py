@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes, jobs and actors that no raylet and no worker stands behind, as tests tell a GCS of them.
+
+Invariant: all of them have ids of their own, so that tests that share a server do not meet.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from gcs_cffi import ActorID, JobID, NodeID, messages
+
+if TYPE_CHECKING:
+    from gcs_cffi import GcsClient
+
+UNREACHABLE = 1
+"""A port that nothing listens on."""
+
+
+async def new_job(gcs: GcsClient, namespace: str = "") -> JobID:
+    """Adds a job.
+
+    Args:
+        gcs: the client.
+        namespace: Ray's namespace that the job's placement groups have their names in.
+    """
+    job = await gcs.jobs.next_id()
+    config = {"ray_namespace": namespace}
+    await gcs.jobs.add({"job_id": job, "config": config, "driver_pid": 1, "entrypoint": "test"})
+    return job
+
+
+async def new_node(
+    gcs: GcsClient, *, port: int = UNREACHABLE, resources: dict[str, float] | None = None
+) -> NodeID:
+    """Registers a node.
+
+    Args:
+        gcs: the client.
+        port: where the GCS looks for its raylet, on 127.0.0.1.
+        resources: what the node has.
+    """
+    node = NodeID(os.urandom(28))
+    await gcs.nodes.register(
+        {
+            "node_id": node,
+            "node_name": node.hex(),
+            "node_manager_address": "127.0.0.1",
+            "node_manager_port": port,
+            "resources_total": {"CPU": 4.0} if resources is None else resources,
+        }
+    )
+    return node
+
+
+async def new_actor(
+    gcs: GcsClient, job: JobID, namespace: str, *, name: str = "", class_name: str = "Counter"
+) -> ActorID:
+    """Registers a detached actor, which is then never created. RPC: RegisterActor.
+
+    Args:
+        gcs: the client.
+        job: the actor's job, which the GCS knows.
+        namespace: Ray's namespace of its name.
+        name: its name; empty for none.
+        class_name: of the code.
+    """
+    actor = ActorID(os.urandom(12) + job)
+    caller = {
+        "node_id": os.urandom(28),
+        "ip_address": "127.0.0.1",
+        "port": UNREACHABLE,
+        "worker_id": os.urandom(28),
+    }
+    function = {
+        "module_name": "tests",
+        "class_name": class_name,
+        "function_name": "__init__",
+        "function_hash": "0",
+    }
+    spec: dict[str, Any] = {
+        "type": messages.ACTOR_CREATION_TASK,
+        "name": f"{class_name}.__init__",
+        "language": messages.PYTHON,
+        "function_descriptor": {"python_function_descriptor": function},
+        "job_id": job,
+        "task_id": b"\xff" * 8 + actor,
+        "parent_task_id": b"\xff" * 20 + job,
+        "caller_id": b"\xff" * 20 + job,
+        "caller_address": caller,
+        "num_returns": 1,
+        "required_resources": {"CPU": 1.0},
+        "required_placement_resources": {"CPU": 1.0},
+        "scheduling_strategy": {"default_scheduling_strategy": {}},
+        "actor_creation_task_spec": {
+            "actor_id": actor,
+            "name": name,
+            "ray_namespace": namespace,
+            "is_detached": True,
+            "max_actor_restarts": 3,
+            "max_concurrency": 1,
+        },
+    }
+    await gcs.call("ActorInfoGcsService", "RegisterActor", {"task_spec": spec})
+    return actor
