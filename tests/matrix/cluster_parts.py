@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes, jobs and actors that no raylet and no worker stands behind, as tests tell a GCS of them.
 
-Invariant: all of them have ids of their own, so that tests that share a server do not meet.
+Invariants:
+- All of them have ids of their own, so that tests that share a server do not meet.
+- Where they have an address it is the GCS's own: it answers health checks, and refuses at once what
+  a raylet or a driver alone can do. Of a living job with a driver that cannot be reached, an older
+  GCS may take a minute to list the jobs; one without a driver's worker id ends any GCS.
 """
 
 from __future__ import annotations
@@ -14,9 +18,6 @@ from gcs_cffi import ActorID, JobID, NodeID, messages
 if TYPE_CHECKING:
     from gcs_cffi import GcsClient
 
-UNREACHABLE = 1
-"""A port that nothing listens on."""
-
 
 async def new_job(gcs: GcsClient, namespace: str = "") -> JobID:
     """Adds a job.
@@ -26,20 +27,23 @@ async def new_job(gcs: GcsClient, namespace: str = "") -> JobID:
         namespace: Ray's namespace that the job's placement groups have their names in.
     """
     job = await gcs.jobs.next_id()
-    config = {"ray_namespace": namespace}
-    await gcs.jobs.add({"job_id": job, "config": config, "driver_pid": 1, "entrypoint": "test"})
+    await gcs.jobs.add(
+        {
+            "job_id": job,
+            "config": {"ray_namespace": namespace},
+            "driver_address": _address(gcs),
+            "entrypoint": "test",
+        }
+    )
     return job
 
 
-async def new_node(
-    gcs: GcsClient, *, port: int = UNREACHABLE, resources: dict[str, float] | None = None
-) -> NodeID:
+async def new_node(gcs: GcsClient, resources: dict[str, float] | None = None) -> NodeID:
     """Registers a node.
 
     Args:
         gcs: the client.
-        port: where the GCS looks for its raylet, on 127.0.0.1.
-        resources: what the node has.
+        resources: what the node has; None: 4 CPUs.
     """
     node = NodeID(os.urandom(28))
     await gcs.nodes.register(
@@ -47,7 +51,7 @@ async def new_node(
             "node_id": node,
             "node_name": node.hex(),
             "node_manager_address": "127.0.0.1",
-            "node_manager_port": port,
+            "node_manager_port": _port(gcs),
             "resources_total": {"CPU": 4.0} if resources is None else resources,
         }
     )
@@ -67,12 +71,6 @@ async def new_actor(
         class_name: of the code.
     """
     actor = ActorID(os.urandom(12) + job)
-    caller = {
-        "node_id": os.urandom(28),
-        "ip_address": "127.0.0.1",
-        "port": UNREACHABLE,
-        "worker_id": os.urandom(28),
-    }
     function = {
         "module_name": "tests",
         "class_name": class_name,
@@ -88,7 +86,7 @@ async def new_actor(
         "task_id": b"\xff" * 8 + actor,
         "parent_task_id": b"\xff" * 20 + job,
         "caller_id": b"\xff" * 20 + job,
-        "caller_address": caller,
+        "caller_address": _address(gcs),
         "num_returns": 1,
         "required_resources": {"CPU": 1.0},
         "required_placement_resources": {"CPU": 1.0},
@@ -104,3 +102,16 @@ async def new_actor(
     }
     await gcs.call("ActorInfoGcsService", "RegisterActor", {"task_spec": spec})
     return actor
+
+
+def _address(gcs: GcsClient) -> dict[str, Any]:
+    return {
+        "node_id": os.urandom(28),
+        "ip_address": "127.0.0.1",
+        "port": _port(gcs),
+        "worker_id": os.urandom(28),
+    }
+
+
+def _port(gcs: GcsClient) -> int:
+    return int(gcs.address.rpartition(":")[2])
