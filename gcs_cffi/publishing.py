@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
-from gcs_cffi._arguments import text
+from gcs_cffi._arguments import key_bytes, text
 from gcs_cffi._methods import bundled
 from gcs_cffi._release import known
 from gcs_cffi._typed import call
@@ -73,7 +73,7 @@ class Errors:
             key = data.job_id.hex()
         published = messages.PubMessage(
             channel_type="RAY_ERROR_INFO_CHANNEL",
-            key_id=key.encode() if isinstance(key, str) else bytes(key),
+            key_id=key_bytes(key),
             error_info_message=data,
         )
         request = messages.GcsPublishRequest(pub_messages=[published])
@@ -140,7 +140,7 @@ class Logs:
             key = data.job_id
         published = messages.PubMessage(
             channel_type="RAY_LOG_CHANNEL",
-            key_id=key.encode() if isinstance(key, str) else bytes(key),
+            key_id=key_bytes(key),
             log_batch_message=data,
         )
         request = messages.GcsPublishRequest(pub_messages=[published])

@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcs_cffi import _status, messages
-from gcs_cffi._arguments import boolean, count, enum_number, text
+from gcs_cffi._arguments import Deadline, boolean, count, enum_number, text
 from gcs_cffi._release import known
-from gcs_cffi._sync._typed import call
-from gcs_cffi.errors import GcsStatusError
+from gcs_cffi._sync._typed import call, server_of
+from gcs_cffi.errors import GcsStatusError, from_status
 from gcs_cffi.ids import ActorID, JobID
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ _GET_NAMED = known("ActorInfoGcsService/GetNamedActorInfo")
 _KILL = known("ActorInfoGcsService/KillActorViaGcs")
 _LIST = known("ActorInfoGcsService/GetAllActorInfo")
 _LIST_NAMED = known("ActorInfoGcsService/ListNamedActors")
+
+_KILLS_NOBODY_SINCE = (2, 48)
+"""From when on a GCS says that there is nobody to kill."""
 
 
 class Actors:
@@ -168,11 +171,33 @@ class Actors:
             timeout: see above.
 
         Raises:
-            GcsStatusError: there is no such actor (RAY_NOT_FOUND). Before 2.50 Ray says nothing.
+            GcsStatusError: there is no such actor, or it is dead (RAY_NOT_FOUND). Before Ray 2.48,
+                which says nothing then, the actor is looked up first.
         """
+        deadline = Deadline(timeout, self._channel.default_timeout)
         request = messages.KillActorViaGcsRequest(
             actor_id=ActorID(actor_id),
             force_kill=boolean(force, "force"),
             no_restart=boolean(no_restart, "no_restart"),
         )
-        call(self._channel, _KILL, request, timeout)
+        server = server_of(self._channel, deadline)
+        if server.release.pair < _KILLS_NOBODY_SINCE:
+            self._check_alive(ActorID(actor_id), deadline)
+        call(self._channel, _KILL, request, deadline)
+
+    def _check_alive(self, actor_id: ActorID, deadline: Deadline) -> None:
+        request = messages.GetActorInfoRequest(actor_id=actor_id)
+        actor = (call(self._channel, _GET, request, deadline)).actor_table_data
+        cause = actor.death_cause.actor_died_error_context.reason
+        # Who is out of scope can be started again, and is known for as long.
+        is_dead = actor.state == messages.ActorTableData.DEAD and (
+            cause != messages.ActorDiedErrorContext.OUT_OF_SCOPE
+        )
+        if is_dead or not actor.actor_id:
+            raise from_status(
+                _status.RAY_NOT_FOUND,
+                _status.FLAG_LOCAL,
+                f"the GCS knows no living actor {actor_id}",
+                _KILL[0].path,
+                self._channel.address,
+            )

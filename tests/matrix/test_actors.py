@@ -177,15 +177,12 @@ async def test_an_actor_that_may_be_restarted_outlives_its_end(
 
 
 @pytest.mark.method("actors.kill")
-async def test_to_kill_nobody_is_an_error_where_ray_says_so(
-    gcs: GcsClient, release: tuple[int, ...], namespace: str, unique: Callable[[int], bytes]
+async def test_to_kill_nobody_is_an_error(
+    gcs: GcsClient, namespace: str, unique: Callable[[int], bytes]
 ) -> None:
     dead = await new_actor(gcs, await new_job(gcs), namespace)
     await gcs.actors.kill(dead)
     for actor_id in (unique(16), dead):
-        if release < (2, 50):
-            await gcs.actors.kill(actor_id)
-            continue
         with pytest.raises(gcs_cffi.GcsStatusError) as refused:
             await gcs.actors.kill(actor_id)
         assert refused.value.code == RAY_NOT_FOUND
