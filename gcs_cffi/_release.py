@@ -90,6 +90,26 @@ def choose(methods: tuple[KnownMethod, ...], release: Release, address: str) -> 
     raise unsupported(f"{newest.path[1:]}: {when}", release, newest.path, address)
 
 
+def require(
+    first: tuple[int, int], what: str, method: KnownMethod, release: Release, address: str
+) -> None:
+    """Checks that the release has a part of a method, which the record does not know.
+
+    Args:
+        first: the first release that has it.
+        what: the argument that needs it.
+        method: the method.
+        release: the server's.
+        address: the server's.
+
+    Raises:
+        UnsupportedByServerError: it is older.
+    """
+    if release.pair < first:
+        message = f"{method.path[1:]}: Ray takes {what} from {_dotted(first)} on"
+        raise unsupported(message, release, method.path, address)
+
+
 def unsupported(what: str, release: Release, path: str, address: str) -> UnsupportedByServerError:
     """The error for what the server's release cannot do."""
     return UnsupportedByServerError(

@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gcs_cffi import messages
-from gcs_cffi._arguments import amounts, enum_number, integer, text
+from gcs_cffi._arguments import Deadline, amounts, enum_number, integer, text
 from gcs_cffi._methods import bundled
-from gcs_cffi._release import known
-from gcs_cffi._sync._typed import call
+from gcs_cffi._release import known, require
+from gcs_cffi._sync._typed import call, server_of
 from gcs_cffi.ids import NodeID
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gcs_cffi._blocking import Channel
+    from gcs_cffi._release import KnownMethod
     from gcs_cffi.ids import AnyID
 
 __all__ = ["Autoscaler", "DrainAnswer"]
@@ -33,6 +34,8 @@ _RESIZE = known(f"{_SERVICE}/ResizeRayletResourceInstances")
 _RESOURCE_STATE = known(f"{_SERVICE}/GetClusterResourceState")
 _STATUS = known(f"{_SERVICE}/GetClusterStatus")
 
+_DEADLINE_SINCE = (2, 10)
+_SELECTORS_SINCE = (2, 45)
 _LONGEST = (1 << 63) - 1
 
 
@@ -167,7 +170,10 @@ class Autoscaler:
         request = messages.autoscaler.RequestClusterResourceConstraintRequest(
             cluster_resource_constraint=constraint
         )
-        call(self._channel, _REQUEST, request, timeout)
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        if selectors:
+            self._require(_SELECTORS_SINCE, "label_selectors", _REQUEST[0], deadline)
+        call(self._channel, _REQUEST, request, deadline)
 
     def drain_node(
         self,
@@ -195,7 +201,10 @@ class Autoscaler:
             reason_message=text(message, "message"),
             deadline_timestamp_ms=integer(deadline_ms, "deadline_ms", 0, _LONGEST),
         )
-        reply = call(self._channel, _DRAIN, request, timeout)
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        if deadline_ms:
+            self._require(_DEADLINE_SINCE, "deadline_ms", _DRAIN[0], deadline)
+        reply = call(self._channel, _DRAIN, request, deadline)
         return DrainAnswer(reply.is_accepted, reply.rejection_reason_message)
 
     def resize_raylet_resource_instances(
@@ -218,3 +227,9 @@ class Autoscaler:
         )
         reply = call(self._channel, _RESIZE, request, timeout)
         return dict(reply.total_resources)
+
+    def _require(
+        self, first: tuple[int, int], what: str, method: KnownMethod, deadline: Deadline
+    ) -> None:
+        release = (server_of(self._channel, deadline)).release
+        require(first, what, method, release, self._channel.address)

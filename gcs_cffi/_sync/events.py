@@ -51,6 +51,8 @@ class Events:
     ) -> None:
         """Hands events to the GCS. RPC: AddEvents, of Ray 2.49 and newer.
 
+        What they say of tasks is found by `gcs.tasks.list()`; Ray 2.49 takes them and does nothing.
+
         Args:
             events: the events, and which task attempts have lost some; a message or its fields.
             timeout: see above.

@@ -96,7 +96,8 @@ class Errors:
             job_id: the job.
             timeout: see above.
         """
-        request = messages.ReportJobErrorRequest(job_error=_error(error_type, message, job_id))
+        data = _error(error_type, message, JobID(job_id))
+        request = messages.ReportJobErrorRequest(job_error=data)
         call(self._channel, _REPORT, request, timeout)
 
 
