@@ -10,7 +10,7 @@ import pytest
 import gcs_cffi
 from gcs_cffi import ActorID, JobID, messages
 from matrix.cluster_parts import new_actor, new_job
-from matrix.unsent import check_unsent
+from matrix.unsent import Wrong, check_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,7 @@ async def test_a_name_that_nobody_has_is_none(gcs: GcsClient, namespace: str) ->
 async def test_a_killed_actor_is_dead_and_its_name_free(gcs: GcsClient, namespace: str) -> None:
     job = await new_job(gcs, namespace)
     first = await new_actor(gcs, job, namespace, name="counter")
-    assert await gcs.actors.kill(first) is None
+    await gcs.actors.kill(first)
     dead = await gcs.actors.get(first)
     assert dead is not None
     assert dead.state == DEAD
@@ -195,8 +195,10 @@ async def test_wrong_arguments_about_actors_are_refused_here(
 ) -> None:
     node = gcs_cffi.NodeID(unique(28))
     for method in (gcs.actors.get, gcs.actors.kill):
-        wrong = [(ValueError, (value,), {}) for value in (b"", unique(15), unique(17), unique(28))]
-        types = [(TypeError, (value,), {}) for value in ("a" * 16, "", 16, None, node)]
+        wrong: list[Wrong] = [
+            (ValueError, (value,), {}) for value in (b"", unique(15), unique(17), unique(28))
+        ]
+        types: list[Wrong] = [(TypeError, (value,), {}) for value in ("a" * 16, "", 16, None, node)]
         await check_unsent(gcs, method, [*wrong, *types])
     actor = unique(16)
     await check_unsent(gcs, gcs.actors.kill, [

@@ -105,7 +105,7 @@ async def test_what_an_autoscaler_reports_is_the_clusters_status(
             (2, foreign(new_state(2))),
             (3, fields),
         ):
-            assert await gcs.autoscaler.report_autoscaling_state(passed) is None
+            await gcs.autoscaler.report_autoscaling_state(passed)
             status = await gcs.autoscaler.get_cluster_status()
             assert status.autoscaling_state == new_state(version)
 
@@ -123,7 +123,7 @@ async def test_an_older_report_is_ignored(own_server: GcsServer, connect: Connec
 async def test_a_cluster_config_is_kept_as_it_was_reported(gcs: GcsClient) -> None:
     fields = {field.name: value for field, value in new_config().ListFields()}
     for passed in (new_config(), foreign(new_config()), fields):
-        assert await gcs.autoscaler.report_cluster_config(passed) is None
+        await gcs.autoscaler.report_cluster_config(passed)
         kept = await gcs.kv.get("__autoscaler_cluster_config", namespace="__autoscaler")
         assert kept is not None
         assert autoscaler.ClusterConfig.FromString(kept) == new_config()
@@ -136,8 +136,11 @@ async def test_a_constraint_is_in_the_cluster_state_until_the_next(
 ) -> None:
     async with connect(own_server.address) as gcs:
         request = gcs.autoscaler.request_cluster_resource_constraint
-        assert await request([{"CPU": 1}, {"GPU": 0.5, "memory": 1e9}], counts=[3, 1]) is None
-        both = [({"CPU": 1.0}, 3, []), ({"GPU": 0.5, "memory": 1e9}, 1, [])]
+        await request([{"CPU": 1}, {"GPU": 0.5, "memory": 1e9}], counts=[3, 1])
+        both: list[tuple[dict[str, float], int, list[Any]]] = [
+            ({"CPU": 1.0}, 3, []),
+            ({"GPU": 0.5, "memory": 1e9}, 1, []),
+        ]
         assert await asked_for(gcs) == both
         await request([{"CPU": 2}, {"CPU": 2}])
         assert await asked_for(gcs) == [({"CPU": 2.0}, 1, []), ({"CPU": 2.0}, 1, [])]
@@ -206,11 +209,11 @@ async def test_wrong_arguments_about_scaling_are_refused_here(gcs: GcsClient) ->
     accessor = gcs.autoscaler
     for method in (accessor.get_cluster_status, accessor.get_cluster_resource_state):
         await check_unsent(gcs, method, [(ValueError, (), {"timeout": -1})])
-    for method, other in (
+    for report, other in (
         (accessor.report_autoscaling_state, messages.autoscaler.ClusterConfig()),
         (accessor.report_cluster_config, messages.autoscaler.AutoscalingState()),
     ):
-        await check_unsent(gcs, method, [
+        await check_unsent(gcs, report, [
             (TypeError, (None,), {}),
             (TypeError, (b"",), {}),
             (TypeError, (other,), {}),

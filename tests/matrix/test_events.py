@@ -58,13 +58,11 @@ def definition(job: JobID, name: str) -> messages.events.RayEvent:
 
 @pytest.mark.method("events.add", "tasks.list")
 @pytest.mark.since("2.49")
-async def test_a_task_that_was_defined_is_listed(
-    gcs: GcsClient, release: tuple[int, ...]
-) -> None:
+async def test_a_task_that_was_defined_is_listed(gcs: GcsClient, release: tuple[int, ...]) -> None:
     job = JobID(os.urandom(4))
     event = definition(job, "work")
     data = messages.events.RayEventsData(events=[event])
-    assert await gcs.events.add(data) is None
+    await gcs.events.add(data)
     for found in await tasks_of(gcs, job, release, 1):
         assert found.task_id == event.task_definition_event.task_id
         assert found.task_info.name == "work"
@@ -75,9 +73,7 @@ async def test_a_task_that_was_defined_is_listed(
 
 @pytest.mark.method("events.add", "tasks.list")
 @pytest.mark.since("2.49")
-async def test_the_task_of_an_actor_is_listed(
-    gcs: GcsClient, release: tuple[int, ...]
-) -> None:
+async def test_the_task_of_an_actor_is_listed(gcs: GcsClient, release: tuple[int, ...]) -> None:
     job = JobID(os.urandom(4))
     actor = ActorID(os.urandom(12) + job)
     event = new_event(RayEvent.ACTOR_TASK_DEFINITION_EVENT)

@@ -13,7 +13,7 @@ import gcs_cffi
 from gcs_cffi import JobID, PlacementGroupID, messages
 from matrix.cluster_parts import new_job, new_node
 from matrix.foreign import foreign
-from matrix.unsent import check_unsent
+from matrix.unsent import Wrong, check_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ async def test_a_placement_group_is_got_as_it_was_asked_for(gcs: GcsClient, name
     await new_node(gcs)
     before = time.time()
     spec = spec_of(job, "group")
-    assert await gcs.placement_groups.create(spec) is None
+    await gcs.placement_groups.create(spec)
     group = await gcs.placement_groups.get(spec.placement_group_id)
     assert type(group) is messages.PlacementGroupTableData
     assert group.placement_group_id == spec.placement_group_id
@@ -145,7 +145,7 @@ async def test_a_group_is_found_by_its_name_in_its_jobs_namespace(
 @pytest.mark.method("placement_groups.remove")
 async def test_a_removed_group_reads_removed(gcs: GcsClient) -> None:
     group = await new_group(gcs, await new_job(gcs))
-    assert await gcs.placement_groups.remove(group) is None
+    await gcs.placement_groups.remove(group)
     removed = await gcs.placement_groups.get(group)
     assert removed is not None
     assert removed.state == State.REMOVED
@@ -210,8 +210,12 @@ async def test_wrong_arguments_about_groups_are_refused_here(
 ) -> None:
     groups = gcs.placement_groups
     for method in (groups.get, groups.remove, groups.wait_until_ready):
-        wrong = [(ValueError, (value,), {}) for value in (b"", unique(17), unique(19), unique(28))]
-        types = [(TypeError, (value,), {}) for value in ("a" * 18, 18, None, JobID.from_int(1))]
+        wrong: list[Wrong] = [
+            (ValueError, (value,), {}) for value in (b"", unique(17), unique(19), unique(28))
+        ]
+        types: list[Wrong] = [
+            (TypeError, (value,), {}) for value in ("a" * 18, 18, None, JobID.from_int(1))
+        ]
         await check_unsent(gcs, method, [*wrong, *types])
         await check_unsent(gcs, method, [(ValueError, (unique(18),), {"timeout": -0.1})])
     await check_unsent(gcs, groups.list, [

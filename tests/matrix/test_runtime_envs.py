@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 async def test_a_package_is_pinned_and_stays(gcs: GcsClient, namespace: str) -> None:
     uri = f"gcs://_ray_pkg_{namespace}.zip"
     await gcs.kv.put(uri, b"package")
-    assert await gcs.runtime_envs.pin_uri(uri, expiration_s=60) is None
-    assert await gcs.runtime_envs.pin_uri(uri, expiration_s=60) is None
+    await gcs.runtime_envs.pin_uri(uri, expiration_s=60)
+    await gcs.runtime_envs.pin_uri(uri, expiration_s=60)
     assert await gcs.kv.get(uri) == b"package"
     await gcs.kv.delete(uri)
 

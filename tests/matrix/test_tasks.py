@@ -146,7 +146,7 @@ async def test_an_attempt_is_listed_as_it_was_reported(gcs: GcsClient) -> None:
     event.profile_events.component_id = os.urandom(28)
     event.profile_events.events.add(start_time=1, end_time=2, event_name="task:execute")
     data = messages.TaskEventData(events_by_task=[event], job_id=job)
-    assert await gcs.tasks.add_events(data) is None
+    await gcs.tasks.add_events(data)
     (found,) = await gcs.tasks.list(job_id=job)
     assert type(found) is messages.TaskEvents
     assert found == event

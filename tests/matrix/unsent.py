@@ -30,7 +30,7 @@ async def check_unsent(
         raised: Exception | None = None
         try:
             await method(*positional, **named)
-        except Exception as any_error:
+        except Exception as any_error:  # noqa: BLE001 (whatever it is, it is told)
             raised = any_error
         # Not a subclass: a GcsError may be a ValueError, and comes out of a call.
         assert type(raised) is error, f"{positional} {named}: {raised!r}"
