@@ -41,6 +41,9 @@ constexpr CodeName kCodeNames[] = {
     {"ObjectAlreadySealed", 23},
     {"ObjectStoreFull", 24},
     {"TransientObjectStoreFull", 25},
+    // Two kinds of RpcError that older releases tell apart.
+    {"GrpcUnavailable", 30},
+    {"GrpcUnknown", 30},
     {"OutOfDisk", 28},
     {"ObjectUnknownOwner", 29},
     {"RpcError", 30},

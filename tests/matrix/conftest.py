@@ -130,6 +130,13 @@ def release(server: GcsServer) -> tuple[int, ...]:
     return numbers_of(server.version)
 
 
+@pytest.fixture(autouse=True)
+def server_lives(server: GcsServer) -> Iterator[None]:
+    """Sees to it that no test ends the server that all share."""
+    yield
+    assert server.running, server.log_text()[-2000:]
+
+
 @pytest.fixture
 def own_server(hide_user: None) -> Iterator[GcsServer]:
     """A gcs_server of the same release for one test, which may do to it what it likes."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 autoscaler = messages.autoscaler
 RAY_NOT_FOUND = 1017
+RAY_RPC_ERROR = 1030
 IDLE, PREEMPTION = "DRAIN_NODE_REASON_IDLE_TERMINATION", "DRAIN_NODE_REASON_PREEMPTION"
 
 
@@ -181,6 +182,15 @@ async def test_to_drain_an_unknown_node_is_accepted(
         assert node not in await gcs.resources.draining_nodes()
 
 
+@pytest.mark.method("autoscaler.drain_node")
+async def test_a_node_whose_raylet_does_not_answer_is_not_drained(gcs: GcsClient) -> None:
+    node = await new_node(gcs)
+    with pytest.raises(gcs_cffi.GcsStatusError) as refused:
+        await gcs.autoscaler.drain_node(node, reason=PREEMPTION)
+    assert refused.value.code == RAY_RPC_ERROR
+    assert node not in await gcs.resources.draining_nodes()
+
+
 @pytest.mark.method("autoscaler.drain_node (deadline)")
 @pytest.mark.since("2.10", part="deadline")
 async def test_a_node_is_drained_by_a_deadline(
@@ -198,6 +208,15 @@ async def test_to_resize_an_unknown_node_is_refused(
     with pytest.raises(gcs_cffi.GcsStatusError) as refused:
         await gcs.autoscaler.resize_raylet_resource_instances(unique(28), {"CPU": 8})
     assert refused.value.code == RAY_NOT_FOUND
+
+
+@pytest.mark.method("autoscaler.resize_raylet_resource_instances")
+@pytest.mark.since("2.55")
+async def test_a_node_whose_raylet_does_not_answer_is_not_resized(gcs: GcsClient) -> None:
+    node = await new_node(gcs)
+    with pytest.raises(gcs_cffi.GcsStatusError) as refused:
+        await gcs.autoscaler.resize_raylet_resource_instances(node, {"CPU": 8})
+    assert refused.value.code == RAY_RPC_ERROR
 
 
 @pytest.mark.method("autoscaler.get_cluster_status", "autoscaler.get_cluster_resource_state")

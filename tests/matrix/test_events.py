@@ -56,7 +56,7 @@ def definition(job: JobID, name: str) -> messages.events.RayEvent:
     return event
 
 
-@pytest.mark.method("events.add", "tasks.list")
+@pytest.mark.method("events.add")
 @pytest.mark.since("2.49")
 async def test_a_task_that_was_defined_is_listed(gcs: GcsClient, release: tuple[int, ...]) -> None:
     job = JobID(os.urandom(4))
@@ -71,7 +71,7 @@ async def test_a_task_that_was_defined_is_listed(gcs: GcsClient, release: tuple[
         assert found.task_info.required_resources == {"CPU": 2.0}
 
 
-@pytest.mark.method("events.add", "tasks.list")
+@pytest.mark.method("events.add")
 @pytest.mark.since("2.49")
 async def test_the_task_of_an_actor_is_listed(gcs: GcsClient, release: tuple[int, ...]) -> None:
     job = JobID(os.urandom(4))

@@ -25,6 +25,7 @@ TEST_F(ClientRefusals, AnAbortNamedAfterARayStatusIsThatStatus) {
       {"NotImplemented", 10},  {"TimedOut", 12},     {"NotFound", 17},
       {"AlreadyExists", 20},   {"OutOfDisk", 28},    {"Unauthenticated", 33},
       {"InvalidArgument", 34}, {"ChannelError", 35}, {"PermissionDenied", 37},
+      {"RpcError", 30},        {"GrpcUnknown", 30},  {"GrpcUnavailable", 30},
   };
   for (const auto& [name, code] : names) {
     const Event& event = refused(put_call("key"), StatusCode::kAborted, name, "Invalid channel: 7");
