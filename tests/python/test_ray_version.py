@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gcs_cffi
-from gcs_cffi import _native, _packed, _status
+from gcs_cffi import _native, _packed, _release, _status
 from gcs_cffi._gcs_capi import lib
 from gcs_cffi.testing import GcsServer, GcsServerError
 from gcs_cffi.testing._locate import find_server
@@ -33,7 +33,7 @@ class Calls:
     def start(self, gcs: sync.GcsClient, ray_version: int) -> None:
         record = _packed.pack_call(
             gcs._channel.handle, self._queue.next_id(), _native.CALL, 0,
-            _native.method_number(KEYS), b"", b"", b"", 30 * SECOND, ray_version,
+            _release.METHODS[KEYS].number, b"", b"", b"", 30 * SECOND, ray_version,
         )  # fmt: skip
         assert self._queue.submit(record) == _status.OK
 
