@@ -40,8 +40,10 @@ class Calls:
     def result(self) -> Any:
         status, events = self._queue.drain(60 * SECOND)
         assert status == _status.OK
-        ((_, status, kind, flags, number, offset, size, _),) = events
+        ((_, status, kind, flags, number, offset, size, buffer),) = events
         body = bytes(self._queue.arena[offset : offset + size])
+        if buffer:
+            body = _native.take_buffer(buffer)
         return _packed.result_of(kind, status, flags, number, body)
 
 
