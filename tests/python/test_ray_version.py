@@ -11,8 +11,6 @@ import pytest
 import gcs_cffi
 from gcs_cffi import _native, _packed, _release, _status
 from gcs_cffi._gcs_capi import lib
-from gcs_cffi.testing import GcsServer, GcsServerError
-from gcs_cffi.testing._locate import find_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from gcs_cffi import sync
 
 KEYS = "/ray.rpc.InternalKVGcsService/InternalKVKeys"
-OLD = "2.40.0"
 SECOND = 1_000_000_000
 
 
@@ -84,27 +81,6 @@ def test_a_call_that_was_made_for_another_release_is_not_sent(
     calls.start(blocking_gcs, number("2.9.3"))
     with refused(ray_version(blocking_gcs), "2.9.3"):
         calls.result()
-
-
-def test_a_server_that_came_back_as_another_release_does_not_get_what_waits(
-    hide_user: None, calls: Calls
-) -> None:
-    try:
-        find_server(OLD)
-    except GcsServerError as error:
-        pytest.skip(f"there is no second release on this machine: {error}")
-    with GcsServer(ray=OLD) as old:
-        port = int(old.address.rpartition(":")[2])
-        gcs = gcs_cffi.sync.connect(old.address, on_cluster_change="adopt")
-        calls.start(gcs, number(OLD))
-        assert b"ray_cluster_id" in calls.result()
-    with gcs:
-        calls.start(gcs, number(OLD))
-        with GcsServer(port=port):
-            with refused(ray_version(gcs), OLD):
-                calls.result()
-            calls.start(gcs, number(ray_version(gcs)))
-            assert b"ray_cluster_id" in calls.result()
 
 
 def ray_version(gcs: sync.GcsClient) -> str:
