@@ -3,7 +3,8 @@
 # fmt: off
 # ruff: noqa: E501
 """The unary methods of the GCS: number, path, request, reply, whether it only reads, first and
-last release of Ray."""
+last release of Ray.
+"""
 
 from __future__ import annotations
 

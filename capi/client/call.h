@@ -68,6 +68,8 @@ class Call final : public Event, public transport::UnaryCall {
   transport::TimePoint started = 0;  // 0: when it is submitted
   std::int8_t wait_for_ready = -1;   // -1: as the client
   Retry retry = Retry::kSafe;
+  // 0: any; else major * 1'000'000 + minor * 1'000 + patch: only for a server of that release
+  std::uint32_t ray_version = 0;
   const Method* known = nullptr;  // nullptr: a path that has no number
 
   // Where it stands; the turn's.
