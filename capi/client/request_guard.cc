@@ -78,7 +78,7 @@ class Judge {
       }
       case Rule::kNumber: {
         const std::int64_t number = reader.number();
-        if (number >= field.low && number <= field.high) return true;
+        if (number >= field.low && (number <= field.high || field.high == kNoLimit)) return true;
         return refuse_number(field, place, number);
       }
     }
@@ -103,14 +103,17 @@ class Judge {
     const bool negative = number < 0;
     const std::uint64_t size =
         negative ? 0 - static_cast<std::uint64_t>(number) : static_cast<std::uint64_t>(number);
+    const std::string_view sign = negative ? "-" : "";
     if (field.low == field.high) {
-      return refuse(
-          field, place,
-          {" is ", negative ? "-" : "", Digits(size), "; it must be ", Digits(field.low)});
+      return refuse(field, place, {" is ", sign, Digits(size), "; it must be ", Digits(field.low)});
+    }
+    if (field.high == kNoLimit) {
+      return refuse(field, place,
+                    {" is ", sign, Digits(size), "; it must be at least ", Digits(field.low)});
     }
     return refuse(field, place,
-                  {" is ", negative ? "-" : "", Digits(size), "; it must be from ",
-                   Digits(field.low), " to ", Digits(field.high)});
+                  {" is ", sign, Digits(size), "; it must be from ", Digits(field.low), " to ",
+                   Digits(field.high)});
   }
 
   bool refuse(const Field& field, const Place* place,

@@ -88,10 +88,10 @@ constexpr Field kRegisterNode[] = {required_message(1, "node_info", kNodeInfo)};
 // Jobs.
 constexpr Field kJobOnly[] = {id(1, "job_id", kJobId)};
 // Whoever lists the jobs next makes the GCS read the id of the driver of each live one.
-constexpr Field kDriverAddress[] = {id(1, "node_id", kNodeId),
-                                    required_id(4, "worker_id", kWorkerId)};
+constexpr Field kOwnerAddress[] = {id(1, "node_id", kNodeId),
+                                   required_id(4, "worker_id", kWorkerId)};
 constexpr Field kJobData[] = {id(1, "job_id", kJobId),
-                              required_message(12, "driver_address", kDriverAddress)};
+                              required_message(12, "driver_address", kOwnerAddress)};
 constexpr Field kAddJob[] = {required_message(1, "data", kJobData)};
 constexpr Field kReportJobError[] = {message(1, "job_error", kJobOnly)};
 
@@ -115,7 +115,8 @@ constexpr Field kRegistrationTask[] = {
     kType,
     id(5, "job_id", kJobId),
     id(6, "task_id", kTaskId),
-    message(10, "caller_address", kAddress),
+    required_message(10, "caller_address", kOwnerAddress),
+    number(12, "num_returns", 1, kNoLimit),
     required_message(15, "actor_creation_task_spec", kCreationOfRegistered),
 };
 constexpr Field kCreateActor[] = {required_message(1, "task_spec", kCreationTask)};

@@ -38,6 +38,9 @@ enum class Rule : std::uint8_t {
   kMessage,  // as `fields` says
 };
 
+// As the `high` of a number.
+inline constexpr std::uint32_t kNoLimit = std::numeric_limits<std::uint32_t>::max();
+
 struct Field {
   std::uint32_t number;
   std::string_view name;

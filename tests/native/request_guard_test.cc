@@ -240,7 +240,7 @@ TEST(RequestGuard, NodesAreCheckedByAddressOnlyBeforeRay249) {
 }
 
 std::string registration(const std::string& task) {
-  return bytes(1, task);
+  return bytes(1, bytes(10, id(4, 28)) + number(12, 1) + task);
 }
 
 TEST(RequestGuard, AnActorIsCreatedByACreationTask) {
@@ -274,6 +274,20 @@ TEST(RequestGuard, TheCreatedActorsIdIsWhereTheReleaseReadsIt) {
   expect_refused(method::kRegisterActor, now, "say which one the server is");
   expect_refused(method::kRegisterActor, registration(number(1, 1)),
                  "task_spec.actor_creation_task_spec is missing");
+}
+
+TEST(RequestGuard, ARegisteredActorHasAnOwnerAndAResult) {
+  const std::string task = number(1, 1) + bytes(15, id(1, 16));
+  const std::string owner = bytes(10, id(4, 28));
+  const std::uint32_t ray_version = release(2, 60);
+  const auto request = [](const std::string& inside) { return bytes(1, inside); };
+  expect_passes(method::kRegisterActor, request(task + owner + number(12, 1)), ray_version);
+  expect_refused(method::kRegisterActor, request(task + owner),
+                 "task_spec.num_returns is 0; it must be at least 1", ray_version);
+  expect_refused(method::kRegisterActor, request(task + number(12, 1)),
+                 "task_spec.caller_address is missing", ray_version);
+  expect_refused(method::kRegisterActor, request(task + bytes(10, id(1, 28)) + number(12, 1)),
+                 "task_spec.caller_address.worker_id is missing", ray_version);
   for (const auto& [bad, name] : {std::pair{id(5, 3), "task_spec.job_id"},
                                   {id(6, 23), "task_spec.task_id"},
                                   {bytes(10, id(1, 27)), "task_spec.caller_address.node_id"},
