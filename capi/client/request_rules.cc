@@ -122,6 +122,10 @@ constexpr Field kRegistrationTask[] = {
 constexpr Field kCreateActor[] = {required_message(1, "task_spec", kCreationTask)};
 constexpr Field kRegisterActor[] = {required_message(1, "task_spec", kRegistrationTask)};
 
+// Harmless as long as the GCS has no actor.
+constexpr Field kActorFilters[] = {id(1, "actor_id", kActorId), id(2, "job_id", kJobId)};
+constexpr Field kGetAllActorInfo[] = {message(3, "filters", kActorFilters)};
+
 // Workers.
 constexpr Field kWorkerOnly[] = {id(1, "worker_id", kWorkerId)};
 constexpr Field kWorkerData[] = {message(2, "worker_address", kAddress)};
@@ -138,7 +142,15 @@ constexpr Field kCreatePlacementGroup[] = {
     required_message(1, "placement_group_spec", kPlacementGroupSpec)};
 
 // Tasks and events.
-constexpr Field kTaskEvents[] = {id(1, "task_id", kTaskId), id(6, "job_id", kJobId)};
+// Of these two ids, as of an actor task's below, the GCS dies only when a list is filtered by them.
+constexpr Field kTaskInfo[] = {id(6, "job_id", kJobId), id(25, "actor_id", kActorId)};
+constexpr Field kTaskState[] = {id(8, "worker_id", kWorkerId)};
+constexpr Field kTaskEvents[] = {
+    id(1, "task_id", kTaskId),
+    message(3, "task_info", kTaskInfo),
+    message(4, "state_updates", kTaskState),
+    id(6, "job_id", kJobId),
+};
 constexpr Field kTaskAttempt[] = {required_id(1, "task_id", kTaskId)};
 constexpr Field kTaskEventData[] = {
     message(1, "events_by_task", kTaskEvents),
@@ -148,11 +160,14 @@ constexpr Field kTaskEventData[] = {
 constexpr Field kAddTaskEventData[] = {message(1, "data", kTaskEventData)};
 constexpr Field kJobFilter[] = {id(2, "job_id", kJobId)};
 constexpr Field kTaskFilter[] = {id(2, "task_id", kTaskId)};
+constexpr Field kActorFilter[] = {id(2, "actor_id", kActorId)};
 constexpr Field kTaskFilters[] = {
     id(1, "job_id", kJobId, before(kFiltersWithPredicates)),
     id(2, "task_ids", kTaskId, before(kFiltersWithPredicates)),
+    id(3, "actor_id", kActorId, before(kFiltersWithPredicates)),
     message(1, "job_filters", kJobFilter, since(kFiltersWithPredicates)),
     message(2, "task_filters", kTaskFilter, since(kFiltersWithPredicates)),
+    message(3, "actor_filters", kActorFilter, since(kFiltersWithPredicates)),
 };
 constexpr Field kGetTaskEvents[] = {message(4, "filters", kTaskFilters)};
 
@@ -169,7 +184,8 @@ constexpr Field kPoll[] = {id(1, "subscriber_id", kSubscriberId),
 constexpr Field kTaskDefinition[] = {id(1, "task_id", kTaskId), id(9, "job_id", kJobId)};
 constexpr Field kTaskLifecycle[] = {id(1, "task_id", kTaskId), id(6, "worker_id", kWorkerId),
                                     id(8, "job_id", kJobId)};
-constexpr Field kActorTaskDefinition[] = {id(1, "task_id", kTaskId), id(8, "job_id", kJobId)};
+constexpr Field kActorTaskDefinition[] = {id(1, "task_id", kTaskId), id(8, "job_id", kJobId),
+                                          id(9, "actor_id", kActorId)};
 constexpr Field kTaskProfile[] = {id(1, "task_id", kTaskId), id(3, "job_id", kJobId)};
 constexpr Field kRayEvent[] = {
     number(3, "event_type", 1, 4),
@@ -200,6 +216,7 @@ constexpr Table kRules = [] {
   rules[method::kCreateActor] = kCreateActor;
   rules[method::kRegisterActor] = kRegisterActor;
   rules[method::kGetActorInfo] = kActorOnly;
+  rules[method::kGetAllActorInfo] = kGetAllActorInfo;
   rules[method::kKillActorViaGcs] = kActorOnly;
   rules[method::kReportActorOutOfScope] = kActorOnly;
   rules[method::kRestartActor] = kActorOnly;
@@ -217,7 +234,6 @@ constexpr Table kRules = [] {
   rules[method::kGetTaskEvents] = kGetTaskEvents;
   rules[method::kAddEvents] = kAddEvents;
   rules[method::kAutoscalerDrainNode] = kNodeOnly;
-  rules[method::kResizeRayletResourceInstances] = kNodeOnly;
   rules[method::kGetClusterResourceState] = kGetClusterResourceState;
   for (const std::uint32_t batch :
        {method::kInternalPubSubGcsSubscriberCommandBatch,

@@ -100,6 +100,9 @@ const std::vector<IdField>& id_fields() {
       {method::kCreatePlacementGroup, {1, 5}, 4, "placement_group_spec.creator_job_id", true},
       {method::kAddTaskEventData, {1, 1, 1}, 24, "data.events_by_task.task_id"},
       {method::kAddTaskEventData, {1, 1, 6}, 4, "data.events_by_task.job_id"},
+      {method::kAddTaskEventData, {1, 1, 3, 6}, 4, "data.events_by_task.task_info.job_id"},
+      {method::kAddTaskEventData, {1, 1, 3, 25}, 16, "data.events_by_task.task_info.actor_id"},
+      {method::kAddTaskEventData, {1, 1, 4, 8}, 28, "data.events_by_task.state_updates.worker_id"},
       {method::kAddTaskEventData, {1, 2, 1}, 24, "data.dropped_task_attempts.task_id", true},
       {method::kAddTaskEventData, {1, 4}, 4, "data.job_id"},
       {method::kGetTaskEvents, {4, 1}, 4, "filters.job_id", false, release(2, 40)},
@@ -117,7 +120,6 @@ const std::vector<IdField>& id_fields() {
        "events_data.task_events_metadata.dropped_task_attempts.task_id",
        true},
       {method::kAutoscalerDrainNode, {1}, 28, "node_id"},
-      {method::kResizeRayletResourceInstances, {1}, 28, "node_id"},
       {method::kInternalPubSubGcsSubscriberCommandBatch, {1}, 28, "subscriber_id"},
       {method::kControlPlanePubSubGcsSubscriberCommandBatch, {1}, 28, "subscriber_id"},
       {method::kObservabilityPubSubGcsSubscriberCommandBatch, {1}, 28, "subscriber_id"},
@@ -213,7 +215,7 @@ TEST(RequestGuard, BytesThatAreNoMessageAreTheServersToRefuse) {
 TEST(RequestGuard, MethodsWithoutRulesTakeAnything) {
   for (const std::uint32_t method :
        {method::kGetClusterId, method::kInternalKVGet, method::kInternalKVPut,
-        method::kGetAllActorInfo, method::kPinRuntimeEnvURI, method::kServerReflectionInfo}) {
+        method::kGetNamedActorInfo, method::kPinRuntimeEnvURI, method::kServerReflectionInfo}) {
     expect_passes(method, id(1, 15));
     expect_passes(method, "");
   }
@@ -340,6 +342,7 @@ TEST(RequestGuard, EventsAreOfTasks) {
                        {9, 8, 4},
                        {10, 1, 24},
                        {10, 8, 4},
+                       {10, 9, 16},
                        {11, 1, 24},
                        {11, 3, 4}}) {
     const auto with = [&](std::size_t size) {
