@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import gcs_cffi
-from gcs_cffi import InvalidRequestError, messages
+from gcs_cffi import InvalidRequestError
 
 if TYPE_CHECKING:
     from gcs_cffi import GcsClient, sync
@@ -120,10 +120,13 @@ def _id_rows() -> list[Row]:
     return rows
 
 
+def _event(body: bytes) -> bytes:
+    return inside(1, inside(1, body))
+
+
 def _other_rows() -> list[Row]:
     actor = number(1, 1) + inside(10, inside(4, b"w" * 28)) + number(12, 1)
     actor_id = inside(1, b"a" * 16)
-    event = lambda body: inside(1, inside(1, body))  # noqa: E731
     rows = [
         Row(ACTORS, "CreateActor", b"", "task_spec"),
         Row(ACTORS, "CreateActor", inside(1, number(1, 2)), "task_spec.type"),
@@ -136,10 +139,10 @@ def _other_rows() -> list[Row]:
         Row(GROUPS, "CreatePlacementGroup", b"", "placement_group_spec"),
         Row(GROUPS, "CreatePlacementGroup", inside(1, inside(1, b"g" * 18)), "creator_job_id"),
         Row(TASKS, "AddTaskEventData", inside(1, inside(2, b"")), "dropped_task_attempts.task_id"),
-        Row(EVENTS, "AddEvents", event(b""), "events_data.events.event_type"),
-        Row(EVENTS, "AddEvents", event(number(3, 8)), "events_data.events.event_type"),
-        Row(EVENTS, "AddEvents", event(number(3, 1) + inside(8, inside(1, b"t"))), "task_id"),
-        Row(EVENTS, "AddEvents", event(number(3, 2) + inside(9, inside(6, b"w"))), "worker_id"),
+        Row(EVENTS, "AddEvents", _event(b""), "events_data.events.event_type"),
+        Row(EVENTS, "AddEvents", _event(number(3, 8)), "events_data.events.event_type"),
+        Row(EVENTS, "AddEvents", _event(number(3, 1) + inside(8, inside(1, b"t"))), "task_id"),
+        Row(EVENTS, "AddEvents", _event(number(3, 2) + inside(9, inside(6, b"w"))), "worker_id"),
         Row(AUTOSCALER, "GetClusterResourceState", number(1, 1 << 62), "last_seen_cluster"),
     ]
     for service in PUBSUB:
@@ -211,9 +214,8 @@ async def test_right_ids_and_none_reach_the_server(gcs: GcsClient, server: GcsSe
 
 async def test_a_job_with_its_driver_can_be_added_and_listed(own_server: GcsServer) -> None:
     async with gcs_cffi.connect(own_server.address) as gcs:
-        job = messages.JobTableData(job_id=b"\x01\x00\x00\x00")
-        job.driver_address.worker_id = b"w" * 28
-        await gcs.call(JOBS, "AddJob", inside(1, job.SerializeToString()))
+        job = inside(1, b"\x01\x00\x00\x00") + inside(12, inside(4, b"w" * 28))
+        await gcs.call(JOBS, "AddJob", inside(1, job))
         await gcs.call(JOBS, "GetAllJobInfo", b"", timeout=20)
     assert own_server.running
 
