@@ -6,6 +6,7 @@ No request here names the server's release, so each is judged by the rules of al
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -187,7 +188,7 @@ async def test_what_ends_a_server_is_refused_and_the_server_answers(
 
 async def test_the_refusal_says_what_is_wrong_and_what_is_right(gcs: GcsClient) -> None:
     with pytest.raises(
-        InvalidRequestError, match="actor_id has 15 bytes; an ActorID has 16 .or 0 for none."
+        InvalidRequestError, match=r"actor_id has 15 bytes; an ActorID has 16 \(or 0 for none\)"
     ):
         await gcs.call(ACTORS, "GetActorInfo", inside(1, b"a" * 15))
     with pytest.raises(InvalidRequestError, match="say which one the server is"):
@@ -202,12 +203,9 @@ async def test_right_ids_and_none_reach_the_server(gcs: GcsClient, server: GcsSe
         (NODES, "CheckAlive", 28),
     ):
         for request in (inside(1, b"i" * length), inside(1, b""), b""):
-            try:
+            # That there is no such thing is an answer too.
+            with contextlib.suppress(gcs_cffi.GcsStatusError, gcs_cffi.RpcError):
                 await gcs.call(service, method, request)
-            except InvalidRequestError:
-                raise
-            except gcs_cffi.GcsError as error:
-                assert isinstance(error, gcs_cffi.GcsStatusError | gcs_cffi.RpcError), error
     await gcs.call(NODES, "CheckAlive", b"")
     assert server.running
 
