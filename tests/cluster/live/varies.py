@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may differ between two readings of one cluster, field by field, each with its reason."""
+
+from __future__ import annotations
+
+# Another moment has another value.
+VARIES: dict[tuple[str, str], str] = {}
+
+# The GCS walks a hash map to fill these: the same entries come in any order.
+UNORDERED: set[tuple[str, str]] = set()
