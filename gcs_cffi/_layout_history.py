@@ -58,7 +58,7 @@ def _state_times(source: Any, target: Any) -> None:
     for number, time in copied.items():
         times[enum_number(before, number, after)] = time
     for name, state in _STATE_TIMES.items():
-        if name in source.DESCRIPTOR.fields_by_name and source.HasField(name):
+        if name in source.DESCRIPTOR.fields_by_name and getattr(source, name):
             times[after.values_by_name[state].number] = getattr(source, name)
 
 

@@ -46,8 +46,8 @@ class Method(NamedTuple):
 def find(service: str, method: str) -> Method:
     """Finds a method. Raises TypeError and ValueError for names that cannot be."""
     path = _arguments.method_path(service, method)
-    number = _native.method_number(path)
-    return Method(number, b"" if number else path.encode(), path)
+    known = _release.METHODS.get(path)
+    return Method(0, path.encode(), path) if known is None else Method(known.number, b"", path)
 
 
 class Prepared(NamedTuple):

@@ -75,7 +75,7 @@ _TEXTS = ("address", "cluster_id", "token", *_TLS_TEXTS)
 LOG_OFF: Final[int] = lib.GCS_LOG_OFF
 _SIZES = ("max_send_message", "max_receive_message", "max_pending_calls", "max_pending_bytes")
 
-CALL_RECORD: Final = struct.Struct("=IHHQQqqIIQQ")
+CALL_RECORD: Final = struct.Struct("=IHHQQqqIIQQI4x")
 EVENT_RECORD: Final = struct.Struct("=QiHHqQQQ")
 for _structure, _record in (("gcs_packed_call", CALL_RECORD), ("gcs_packed_event", EVENT_RECORD)):
     if ffi.sizeof(_structure) != _record.size:
@@ -117,10 +117,9 @@ def statuses() -> list[int]:
     return found
 
 
-def method_number(path: str) -> int:
-    """The library's number for the method at "/package.Service/Method"; 0 if it has none."""
-    out = ffi.new("uint32_t *")
-    return int(out[0]) if lib.gcs_method_find(path.encode(), out) == _status.OK else 0
+def ray_version_number(text: str) -> int:
+    """A release of Ray as the library takes it; 0 for a text that is none."""
+    return int(lib.gcs_ray_version_number(text.encode()))
 
 
 def address_of(body: bytes) -> bytes:

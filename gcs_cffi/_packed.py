@@ -46,7 +46,10 @@ def pack_call(
     timeout: int,
     ray_version: int = 0,
 ) -> bytes:
-    """A call as a record; `name` is the namespace, or the path of a method without a number."""
+    """A call as a record; `name` is the namespace, or the path of a method without a number.
+
+    `ray_version` is the release of Ray that the body was encoded for, as a number; 0 is any.
+    """
     body_size = len(body)
     if body_size >= POINTER_SIZE:
         flags |= _native.BODY_POINTER
@@ -56,7 +59,7 @@ def pack_call(
     return (
         _pack(
             _HEAD + (size + 7 & -8), kind, flags, client, call_id, timeout, monotonic_ns(), method,
-            len(name), len(key), body_size,
+            len(name), len(key), body_size, ray_version,
         )
         + tail
         + _PADDING[size & 7]
@@ -65,7 +68,7 @@ def pack_call(
 
 def pack_cancel(client: int, call_id: int) -> bytes:
     """The record that cancels a call which was handed over before."""
-    return _pack(_HEAD, _native.CANCEL, 0, client, call_id, 0, 0, 0, 0, 0, 0)
+    return _pack(_HEAD, _native.CANCEL, 0, client, call_id, 0, 0, 0, 0, 0, 0, 0)
 
 
 def cancelled_client(record: bytes) -> int:

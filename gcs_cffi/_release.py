@@ -6,10 +6,9 @@ Invariant: nothing here imports protobuf.
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
-from gcs_cffi import _status
+from gcs_cffi import _native, _status
 from gcs_cffi._method_table import ROWS
 from gcs_cffi.errors import UnsupportedByServerError
 
@@ -30,9 +29,7 @@ class Release(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Release:
         """A release of the text that a server calls itself by."""
-        parts = [re.match(r"[0-9]*", part) for part in text.split(".")[:3]]
-        digits = [int(part[0]) if part and part[0] else 0 for part in parts] + [0, 0]
-        return cls(text, digits[0] * 1_000_000 + min(digits[1], 999) * 1000 + min(digits[2], 999))
+        return cls(text, _native.ray_version_number(text))
 
     @property
     def pair(self) -> tuple[int, int]:

@@ -383,8 +383,8 @@ class GcsClient:
             TypeError: an argument of a wrong type, such as a message of another method.
             ValueError: an argument that cannot be.
             GcsStatusError: the reply holds a status of Ray's that is not OK.
-            RpcError: the server refused the call; `code` is 12 (UNIMPLEMENTED) for a method that it
-                does not have.
+            UnsupportedByServerError: the server has no such method.
+            RpcError: the server refused the call.
             DeadlineExceededError: the timeout expired.
             GcsError: the call failed, or the reply is not the message expected.
         """

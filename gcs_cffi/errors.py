@@ -170,7 +170,10 @@ class LimitExceededError(GcsError):
 
 
 class UnsupportedByServerError(GcsError):
-    """This server's version of Ray cannot do it."""
+    """This server's release of Ray cannot do it.
+
+    It lacks the method (`code` is 12), or it is not the release that the request was encoded for.
+    """
 
 
 class ClientClosedError(GcsError):
@@ -194,6 +197,7 @@ _CLASS_BY_CODE: dict[int, type[GcsError]] = {
     _status.UNAVAILABLE: UnavailableError,
     _status.GRPC_CANCELLED: UnavailableError,  # by the server, which is about to end
     _status.GRPC_DEADLINE_EXCEEDED: DeadlineExceededError,
+    _status.GRPC_UNIMPLEMENTED: UnsupportedByServerError,
     _status.GRPC_UNAVAILABLE: UnavailableError,
     _status.GRPC_UNAUTHENTICATED: AuthenticationError,
 }

@@ -29,6 +29,7 @@ _MARK_FINISHED = known("JobInfoGcsService/MarkJobFinished")
 _NEXT_ID = known("JobInfoGcsService/GetNextJobID")
 
 _FILTERS_SINCE = (2, 37)
+_FINISHES_TWICE_SINCE = (2, 48)
 _SUBMISSION_ID = "job_submission_id"
 """Where a job's configuration names the submission that it came from."""
 
@@ -125,10 +126,37 @@ class Jobs:
     async def mark_finished(self, job_id: AnyID, *, timeout: float | None = None) -> None:
         """Tells the GCS that a job has finished. RPC: MarkJobFinished.
 
-        The GCS ends what the job has left, its actors for example.
+        The GCS ends what the job has left, its actors for example. A job that is unknown or has
+        finished already is not an error. (An older GCS ends itself when it is told so twice: before
+        Ray 2.48 the job is looked up first, which leaves two clients that do it at once.)
         """
-        request = messages.MarkJobFinishedRequest(job_id=JobID(job_id))
-        await call(self._channel, _MARK_FINISHED, request, timeout)
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        wanted = JobID(job_id)
+        server = await server_of(self._channel, deadline)
+        if server.release.pair < _FINISHES_TWICE_SINCE:
+            job = await find_job(self._channel, wanted, deadline)
+            if job is None or job.is_dead:
+                return
+        request = messages.MarkJobFinishedRequest(job_id=wanted)
+        await call(self._channel, _MARK_FINISHED, request, deadline)
+
+
+async def find_job(
+    channel: Channel, job_id: JobID, deadline: Deadline
+) -> messages.JobTableData | None:
+    """What the GCS knows about a job; None if there is no such job. RPC: GetAllJobInfo."""
+    request = messages.GetAllJobInfoRequest()
+    if (await server_of(channel, deadline)).release.pair >= _FILTERS_SINCE:
+        request = messages.GetAllJobInfoRequest(
+            job_or_submission_id=job_id.hex(),
+            skip_submission_job_info_field=True,
+            skip_is_running_tasks_field=True,
+        )
+    for job in (await call(channel, _LIST, request, deadline)).job_info_list:
+        if job.job_id == job_id:
+            found: messages.JobTableData = job
+            return found
+    return None
 
 
 def _id_text(value: AnyID | str | None) -> str | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from gcs_cffi import _native
 from gcs_cffi._arguments import boolean, key_bytes, key_list, nanoseconds, value_bytes
 from gcs_cffi._packed import pack_keys
+from gcs_cffi._release import known
+from gcs_cffi._typed import call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     KeyT = TypeVar("KeyT", bound="bytes | str")
 
 __all__ = ["KeyValueStore"]
+
+_GET_INTERNAL_CONFIG = known(
+    "InternalKVGcsService/GetInternalConfig", "NodeInfoGcsService/GetInternalConfig"
+)
 
 
 class KeyValueStore:
@@ -220,3 +226,14 @@ class KeyValueStore:
             nanoseconds(timeout),
         )
         return keys
+
+    async def get_internal_config(self, *, timeout: float | None = None) -> str:
+        """The configuration of the GCS. RPC: GetInternalConfig.
+
+        Returns:
+            What Ray's `_system_config` was when the cluster was started, as JSON text; "" or "{}"
+            if nothing was set.
+        """
+        reply = await call(self._channel, _GET_INTERNAL_CONFIG, b"", timeout)
+        config: str = reply.config
+        return config

@@ -10,7 +10,7 @@ from gcs_cffi._arguments import Deadline, boolean, count, integer
 from gcs_cffi._methods import bundled
 from gcs_cffi._release import known
 from gcs_cffi._typed import call, server_of
-from gcs_cffi.errors import GcsStatusError
+from gcs_cffi.errors import GcsStatusError, from_status
 from gcs_cffi.ids import WorkerID
 
 if TYPE_CHECKING:
@@ -153,29 +153,61 @@ class Workers:
     ) -> None:
         """Notes where a worker's debugger listens. RPC: UpdateWorkerDebuggerPort.
 
+        The worker is looked up first: a GCS ends itself when it is told about an unknown one.
+
         Args:
             worker_id: the worker.
             port: the port; 0 when it does not listen any more.
             timeout: see above.
+
+        Raises:
+            GcsStatusError: there is no such worker (RAY_NOT_FOUND).
         """
         request = messages.UpdateWorkerDebuggerPortRequest(
             worker_id=WorkerID(worker_id), debugger_port=integer(port, "port", 0, 65535)
         )
-        await call(self._channel, _UPDATE_DEBUGGER_PORT, request, timeout)
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        await self._check_known(request.worker_id, _UPDATE_DEBUGGER_PORT[0].path, deadline)
+        await call(self._channel, _UPDATE_DEBUGGER_PORT, request, deadline)
 
     async def update_paused_threads(
         self, worker_id: AnyID, delta: int, *, timeout: float | None = None
     ) -> None:
         """Counts a worker's threads that wait for a debugger. RPC: UpdateWorkerNumPausedThreads.
 
+        The worker is looked up first: a GCS ends itself when it is told about an unknown one.
+
         Args:
             worker_id: the worker.
             delta: how many more wait now; negative for fewer.
             timeout: see above.
+
+        Raises:
+            GcsStatusError: there is no such worker (RAY_NOT_FOUND).
         """
         low, high = -(1 << 31), (1 << 31) - 1
         request = messages.UpdateWorkerNumPausedThreadsRequest(
             worker_id=WorkerID(worker_id),
             num_paused_threads_delta=integer(delta, "delta", low, high),
         )
-        await call(self._channel, _UPDATE_PAUSED_THREADS, request, timeout)
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        await self._check_known(request.worker_id, _UPDATE_PAUSED_THREADS[0].path, deadline)
+        await call(self._channel, _UPDATE_PAUSED_THREADS, request, deadline)
+
+    async def _check_known(self, worker_id: bytes, path: str, deadline: Deadline) -> None:
+        # A GCS that is told about a worker which it does not know ends its process.
+        request = messages.GetWorkerInfoRequest(worker_id=worker_id)
+        reply = None
+        try:
+            reply = await call(self._channel, _GET, request, deadline)
+        except GcsStatusError as error:
+            if error.code != _status.RAY_NOT_FOUND:
+                raise
+        if reply is None or not reply.HasField("worker_table_data"):
+            raise from_status(
+                _status.RAY_NOT_FOUND,
+                _status.FLAG_LOCAL,
+                f"the GCS knows no worker {worker_id.hex()}",
+                path,
+                self._channel.address,
+            )

@@ -68,14 +68,16 @@ class Call final : public Event, public transport::UnaryCall {
   transport::TimePoint started = 0;  // 0: when it is submitted
   std::int8_t wait_for_ready = -1;   // -1: as the client
   Retry retry = Retry::kSafe;
+  std::uint32_t ray_version = 0;  // of the server that it may be sent to; 0: any
   const Method* known = nullptr;  // nullptr: a path that has no number
 
   // Where it stands; the turn's.
   enum class Place : std::uint8_t {
     kNew,
     kWaiting,
-    kPassive,  // held back: the GCS is passive
-    kRefused,  // held back: the server has refused its stream
+    kPassive,      // held back: the GCS is passive
+    kRefused,      // held back: the server has refused its stream
+    kUnversioned,  // held back: the server's release of Ray is not known yet
     kInFlight,
     kWatching,
     kEnded

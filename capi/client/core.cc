@@ -55,6 +55,7 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
       // Seeds only have to differ from client to client.
       passive_(~static_cast<std::uint64_t>(loop.now())),
       refused_(static_cast<std::uint64_t>(loop.now())),
+      unversioned_(static_cast<std::uint64_t>(loop.now()) + 1),
       terminal_(std::make_unique<Event>(EventKind::kClientClosed)),
       back_off_(static_cast<std::uint64_t>(loop.now()) ^ reinterpret_cast<std::uintptr_t>(this)),
       cluster_id_(options.cluster_id),
@@ -184,6 +185,8 @@ void Core::pump() noexcept {
       expire_one(call);  // before the timer has fired
     } else if (call.kind == EventKind::kConnect) {
       end(call);
+    } else if (call.ray_version != 0 && call.ray_version != current_->version()) {
+      settle_version(call);
     } else if (current_->can_start()) {
       waiting_.erase(call);
       start(call);
@@ -221,13 +224,15 @@ void Core::cancel_calls_of(const CompletionSink* sink) noexcept {
 void Core::expire() {
   while (Call* call = deadlines_.earliest()) {
     if (call->deadline > now_) break;
-    const bool silent = call->place == Call::Place::kInFlight && call->link == current_.get() &&
-                        call->link->silence(now_) >= kLongestSilence;
+    const bool waits_for_current =
+        call->place == Call::Place::kUnversioned ||
+        (call->place == Call::Place::kInFlight && call->link == current_.get());
+    const bool silent = waits_for_current && current_->silence(now_) >= kLongestSilence;
     if (call->place == Call::Place::kInFlight) call->link->cancel(*call);
     expire_one(*call);
     if (silent) suspect_link();
   }
-  for (HeldBack* held : {&passive_, &refused_}) {
+  for (HeldBack* held : {&passive_, &refused_, &unversioned_}) {
     if (held->until <= now_) release(*held);
   }
   log_.write_due(now_);
@@ -238,17 +243,22 @@ void Core::expire() {
                        seconds_text(attempt_timeout(options_.connect_timeout))}),
                  false);
   }
+  version_unanswered();
   pump();
 }
 
 // Before those that wait already: they came earlier.
-void Core::release(HeldBack& held) noexcept {
+void Core::put_back(HeldBack& held) noexcept {
   Call* const before = waiting_.front();
   while (Call* call = held.calls.front()) {
     held.calls.erase(*call);
     call->place = Call::Place::kWaiting;
     waiting_.insert_before(*call, before);
   }
+}
+
+void Core::release(HeldBack& held) noexcept {
+  put_back(held);
   if (!waiting_.empty()) want_connection();
 }
 
@@ -270,7 +280,10 @@ void Core::expire_one(Call& call) noexcept {
          "a timeout of 0 has expired at once; nothing was sent");
   } else {
     std::string missing;
-    if (!is_ready()) {
+    if (call.place == Call::Place::kUnversioned) {
+      missing = version_problem_.empty() ? join({"the server has not said which Ray it is"})
+                                         : join({version_problem_});
+    } else if (!is_ready()) {
       missing = no_connection_text();
     } else if (call.place == Call::Place::kWaiting && waiting_.front() != &call) {
       missing = join({"other calls were before it"});
@@ -304,6 +317,7 @@ void Core::end(Call& call) noexcept {
   if (call.place == Call::Place::kWaiting) waiting_.erase(call);
   if (call.place == Call::Place::kPassive) passive_.calls.erase(call);
   if (call.place == Call::Place::kRefused) refused_.calls.erase(call);
+  if (call.place == Call::Place::kUnversioned) unversioned_.calls.erase(call);
   if (call.place == Call::Place::kWatching) watching_.erase(call);
   call.place = Call::Place::kEnded;
   call.link = nullptr;
@@ -348,14 +362,15 @@ void Core::end_pass() noexcept {
   for (const auto& link : draining_) link->flush();
   if (current_) count_bytes(*current_);
   for (const auto& link : draining_) count_bytes(*link);
-  const std::size_t waiting = waiting_.size() + passive_.calls.size() + refused_.calls.size();
+  const std::size_t waiting =
+      waiting_.size() + passive_.calls.size() + refused_.calls.size() + unversioned_.calls.size();
   status_.waiting.set(waiting);
   status_.in_flight.set(table_.size() - waiting - watching_.size());
   if (!closed_) {
     transport::TimePoint next =
         deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
-    if (current_ && current_->identity_deadline < next) next = current_->identity_deadline;
-    for (const HeldBack* held : {&passive_, &refused_}) {
+    if (current_) next = std::min({next, current_->identity_deadline, current_->version_deadline});
+    for (const HeldBack* held : {&passive_, &refused_, &unversioned_}) {
       if (!held->calls.empty()) next = std::min(next, held->until);
     }
     next = std::min(next, log_.due());

@@ -5,13 +5,16 @@
 //
 // Invariants:
 // - A call is in the table from acceptance until it ends, and in exactly one place: the waiting
-//   list, a list of those that are held back since the server has refused them, in flight on a
-//   link; or it is no call but a watch (kind kState), which gets every change of state until it is
-//   cancelled.
+//   list, a list of those that are held back since the server has refused them or its release of
+//   Ray is not known yet, in flight on a link; or it is no call but a watch (kind kState), which
+//   gets every change of state until it is cancelled.
 // - A call that ends leaves the table, the heap and its place at once, and is delivered at the end
 //   of the pass, when nothing of this object is on the stack but end_pass().
 // - The deadline of a call is set once and never restarts, however often the call is sent. Nothing
 //   is sent when it is over.
+// - A call that was made for one release of Ray is sent to a server of that release only. The
+//   server is asked for its release as soon as there is such a call, and from then on once for each
+//   connection; no other call waits for the answer.
 // - A call is sent again if it never ran. What may have run is sent again only if running twice
 //   does no harm (a read-only method, or Retry::kAlways), and at most twice: what kills a server
 //   must not kill it for ever.
@@ -63,8 +66,8 @@ class Core final : private Link::Owner {
   void end_pass() noexcept;
 
  private:
-  // Calls that the server refused before it looked at them: they wait apart, so that others go on,
-  // and are sent again together.
+  // Calls that the server refused before it looked at them, or that wait for what it says about
+  // itself: they wait apart, so that others go on, and go on together.
   struct HeldBack {
     explicit HeldBack(std::uint64_t seed) : back_off(seed) {}
     WaitingList calls;
@@ -97,6 +100,7 @@ class Core final : private Link::Owner {
   void start(Call& call) noexcept;
   void expire();
   void expire_one(Call& call) noexcept;
+  void put_back(HeldBack& held) noexcept;
   void release(HeldBack& held) noexcept;
   // Takes the call out of everything; its status, flags and text are set already.
   void end(Call& call) noexcept;
@@ -121,6 +125,15 @@ class Core final : private Link::Owner {
   bool has_newer_token(const Call& call) noexcept;
   bool reload_token() noexcept;
   void send_again(Call& call, Call* before) noexcept;
+
+  // The server's release of Ray (core_version.cc).
+  void link_versioned(Link& link, Call& answer) noexcept override;
+  void settle_version(Call& call) noexcept;
+  void ask_version() noexcept;
+  void read_version(Link& link, const Call& answer) noexcept;
+  void version_failed(std::string_view why) noexcept;
+  void version_unanswered() noexcept;
+  void fail_unversioned(Status status, std::uint32_t flags, std::string_view message) noexcept;
 
   // The connection and the cluster's identity (core_connection.cc).
   void link_connected(Link& link) noexcept override;
@@ -162,8 +175,9 @@ class Core final : private Link::Owner {
   CallTable table_;
   DeadlineHeap deadlines_;
   WaitingList waiting_;
-  HeldBack passive_;  // the GCS is passive
-  HeldBack refused_;  // REFUSED_STREAM, more than once
+  HeldBack passive_;      // the GCS is passive
+  HeldBack refused_;      // REFUSED_STREAM, more than once
+  HeldBack unversioned_;  // the server's release is not known; not due while it is being asked
   WaitingList watching_;
   EventList ended_;
   std::unique_ptr<Event> terminal_;  // also: where state events go
@@ -175,14 +189,16 @@ class Core final : private Link::Owner {
   bool ever_ready_ = false;
   bool closed_ = false;
   bool doubts_identity_ = false;      // a call was refused for its cluster
+  bool wants_version_ = false;        // there was a call made for one release of Ray
   transport::TimePoint lost_at_ = 0;  // 0: not since it was ready
   std::uint64_t attempts_ = 0;        // to connect, since then
   std::string cluster_id_;            // known: given, or learned
   bool cluster_has_changed_ = false;  // every call fails with the text
   std::string cluster_changed_;
-  std::string last_failure_;  // since it was ready
-  std::string tls_problem_;   // what was logged last
-  std::string state_reason_;  // what watches were told last
+  std::string last_failure_;     // since it was ready
+  std::string version_problem_;  // why the last question about the release failed
+  std::string tls_problem_;      // what was logged last
+  std::string state_reason_;     // what watches were told last
   ConnectionLog log_;
 
   Expiry<&Core::expire> expiry_{*this};

@@ -144,6 +144,7 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
       set_state(State::kLost, cluster_changed_);
       release(passive_);
       release(refused_);
+      release(unversioned_);
       fail_waiting(Status::kClusterChanged, kFlagLocal, cluster_changed_, false);
       return;
     }
@@ -161,6 +162,11 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
 
 void Core::become_ready(Link& link, std::string_view change) noexcept {
   const bool is_new = link.phase() == Link::Phase::kIdentifying && !link.was_ready();
+  if (!change.empty()) {
+    // What is another cluster now may be another release.
+    link.drop_version_question();
+    link.set_version(0, {});
+  }
   try {
     link.become_ready(metadata(true), token_version_);
   } catch (const std::exception& error) {
@@ -183,6 +189,7 @@ void Core::become_ready(Link& link, std::string_view change) noexcept {
     if (call->kind == EventKind::kConnect) end(*call);
     call = next;
   }
+  if (wants_version_ && (is_new || !change.empty())) ask_version();
 }
 
 void Core::link_has_capacity(Link& link) noexcept {
@@ -220,7 +227,7 @@ void Core::suspect_link() noexcept {
 }
 
 void Core::let_finish(std::string_view reason) noexcept {
-  current_->drop_question();
+  current_->drop_questions();
   try {
     draining_.push_back(std::move(current_));
   } catch (const std::bad_alloc&) {
@@ -228,6 +235,7 @@ void Core::let_finish(std::string_view reason) noexcept {
     give_up_link(Status::kConnectionLost, kFlagLocal | kFlagRetryable, reason, false);
     return;
   }
+  put_back(unversioned_);
   fail_waiting(Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text(), true);
   want_connection();
 }
@@ -270,6 +278,7 @@ void Core::give_up_link(Status status, std::uint32_t flags, std::string_view mes
   } else {
     note_failed_attempt(message);
   }
+  put_back(unversioned_);
   // Calls on it that it has not ended itself.
   Call* const before = waiting_.front();
   table_.for_each([&](Call& call) {

@@ -29,18 +29,10 @@ bool is_kv(EventKind kind) noexcept {
   return kind >= EventKind::kKvGet && kind <= EventKind::kKvKeys;
 }
 
-// The server compares the id that comes with each call with its own. Older ones say so only in the
-// details.
-bool is_wrong_cluster(const CallResult& result) noexcept {
-  return (result.code == StatusCode::kUnauthenticated &&
-          result.message.starts_with("WrongClusterID")) ||
-         (result.code == StatusCode::kAborted && result.message == "AuthError");
-}
-
-std::string describe(const CallResult& result) noexcept {
-  if (result.details.empty() || result.details.find('\0') != std::string::npos)
-    return join({result.message});
-  return join({result.message, result.message.empty() ? "" : ": ", result.details});
+// What a server that lacks the method can be told apart by.
+std::string releases_text(const Method& method) noexcept {
+  if (*method.last_release == '\0') return join({"Ray has it from ", method.first_release, " on"});
+  return join({"Ray had it from ", method.first_release, " to ", method.last_release});
 }
 
 }  // namespace
@@ -147,9 +139,15 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       break;
     case StatusCode::kAborted:
       if (is_wrong_cluster(result)) break;
-      // Where the reply has no status of Ray's.
-      if (result.message == "GcsPassive" && hold_back_passive(call)) return;
-      flags = result.message == "GcsPassive" ? kFlagRetryable : maybe_executed(result);
+      if (const auto status = read_aborted(result)) {
+        const bool is_passive = status->code == kRayGcsPassive;
+        if (is_passive && hold_back_passive(call)) return;
+        if (!is_passive && (call.known == nullptr || !call.known->read_only))
+          passive_.back_off.reset();
+        fail(call, ray_status(status->code), is_passive ? kFlagRetryable : 0, status->message);
+        return;
+      }
+      flags = maybe_executed(result);
       break;
     case StatusCode::kCancelled:  // Not by us: a server that is asked to end does this.
     case StatusCode::kUnavailable:
@@ -165,6 +163,7 @@ void Core::settle_refusal(Link& link, Call& call, Call* before) noexcept {
       break;
     case StatusCode::kUnimplemented:
       if (message.empty()) assign(message, "the server has no such method");
+      if (call.known != nullptr) message = join({message, " (", releases_text(*call.known), ")"});
       break;
     default:
       flags = maybe_executed(result);

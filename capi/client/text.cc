@@ -20,6 +20,34 @@ std::string join(std::initializer_list<std::string_view> parts) noexcept {
   return text;
 }
 
+bool is_text(std::string_view bytes) noexcept {
+  std::size_t following = 0;  // bytes of the same character
+  std::uint32_t character = 0;
+  std::uint32_t least = 0;  // that needs so many bytes
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (following != 0) {
+      if ((byte & 0xc0) != 0x80) return false;
+      character = character << 6 | (byte & 0x3f);
+      if (--following != 0) continue;
+      const bool surrogate = character >= 0xd800 && character <= 0xdfff;
+      if (character < least || character > 0x10ffff || surrogate) return false;
+    } else if (byte < 0x80) {
+      const bool control = byte < 0x20 || byte == 0x7f;
+      if (control && byte != '\t' && byte != '\n' && byte != '\r') return false;
+    } else if ((byte & 0xe0) == 0xc0) {
+      following = 1, least = 0x80, character = byte & 0x1f;
+    } else if ((byte & 0xf0) == 0xe0) {
+      following = 2, least = 0x800, character = byte & 0x0f;
+    } else if ((byte & 0xf8) == 0xf0) {
+      following = 3, least = 0x10000, character = byte & 0x07;
+    } else {
+      return false;
+    }
+  }
+  return following == 0;
+}
+
 void assign(std::string& text, std::string_view other) noexcept {
   try {
     text.assign(other);

@@ -15,6 +15,9 @@ namespace gcs {
 
 // The parts, one after the other.
 std::string join(std::initializer_list<std::string_view> parts) noexcept;
+// Whether it is UTF-8 without control characters, spaces and line ends excepted: what comes as
+// bytes may be meant for programs.
+bool is_text(std::string_view bytes) noexcept;
 // Replaces what was there.
 void assign(std::string& text, std::string_view other) noexcept;
 

@@ -66,7 +66,7 @@ enum {
   GCS_WOULD_DEADLOCK = -11, /* a waiting function was called on a library thread */
   GCS_NOT_FOUND = -12,
   GCS_LIMIT = -13,       /* over a limit of the client: message size, pending calls */
-  GCS_UNSUPPORTED = -14, /* this server cannot do it */
+  GCS_UNSUPPORTED = -14, /* this server cannot do it, or is of another release than the request was made for */
   GCS_INTERRUPTED = -15, /* a blocking wait was interrupted by a signal */
   GCS_INTERNAL = -16,    /* a reply that cannot be read, or a fault of this library */
   GCS_UNAVAILABLE = -17, /* no connection could be made */
@@ -133,7 +133,7 @@ GCS_API gcs_status gcs_abi_check(uint32_t header_version);
 /* The library's release, such as "0.1.0". Static. */
 GCS_API const char *gcs_version(void);
 
-/* 1 if the library has the named feature ("kv", "packed", "tls", "wake"), else 0. */
+/* 1 if the library has the named feature ("kv", "packed", "ray_version", "tls", "wake"), else 0. */
 GCS_API int32_t gcs_has_feature(const char *name);
 
 /* A status' name, such as "GCS_DEADLINE", "UNAVAILABLE" or "RAY_NOT_FOUND"; "UNKNOWN_STATUS" for any other. Static. */
@@ -190,9 +190,20 @@ typedef struct gcs_call_options {
   int64_t timeout;        /* GCS_TIMEOUT_DEFAULT */
   int32_t wait_for_ready; /* -1: as the client; 0; 1 */
   int32_t retry;          /* GCS_RETRY_DEFAULT, which is GCS_RETRY_SAFE */
+  /* The release of Ray that the request was encoded for, as gcs_ray_version_number() writes it; 0: any. Such a call is sent to a
+   * server of that release only, and ends with GCS_UNSUPPORTED (GCS_FLAG_LOCAL, GCS_FLAG_RETRYABLE: encode it anew) when the
+   * server is another, also when it has become another while the call waited or was to be sent again. The first such call of a
+   * client has the library ask the server, and from then on once for each connection. RPC: NodeInfoGcsService.CheckAlive. */
+  uint32_t ray_version;
+  uint32_t reserved; /* 0 */
 } gcs_call_options;
 
 GCS_API gcs_status gcs_call_options_init(gcs_call_options *options, size_t struct_size);
+
+/* A release of Ray as a number, from the text of CheckAlive's ray_version: major * 1 000 000 + minor * 1000 + patch, so that
+ * "2.60.0" is 2060000 and "3.0.0.dev0" is 3000000. Of each part the digits that it begins with count, 999 at most; a part that
+ * has none is 0. 0 if the text is NULL or does not begin with a digit. */
+GCS_API uint32_t gcs_ray_version_number(const char *text);
 
 /* ---- Client ------------------------------------------------------------------------------------------------------ */
 
@@ -258,7 +269,9 @@ GCS_API uint64_t gcs_reserve_ids(uint64_t count);
 /* Calls a method with a serialized request. *id: 0 lets the library pick the id and write it there before it submits; else
  * a reserved id that was not used before (one that is in use ends at once with GCS_INVALID_ARGUMENT, in an event
  * of its own). id may be NULL. `options` may be NULL. One GCS_EVENT_CALL whose body is the
- * serialized reply. A GcsStatus in the reply that is not OK turns into GCS_RAY_STATUS + code. */
+ * serialized reply. A status of Ray's own that is not OK turns into GCS_RAY_STATUS + code, whether it comes inside the reply, or as
+ * ABORTED with the code's name as the message and the text in the details; another ABORTED stays what it is. UNIMPLEMENTED of a
+ * method that has a number says which releases of Ray have it. */
 GCS_API gcs_status gcs_call(gcs_client client, uint32_t method, const gcs_body *request,
                             const gcs_call_options *options, uint64_t *id, gcs_completion_fn fn, void *user,
                             gcs_error **out_error);
@@ -449,13 +462,15 @@ typedef struct gcs_packed_call {
   uint16_t kind;   /* GCS_EVENT_CALL, GCS_EVENT_KV_*, GCS_PACKED_CANCEL; another is refused with a GCS_EVENT_CALL */
   uint16_t flags;  /* GCS_PACKED_* */
   gcs_client client;
-  uint64_t id;        /* from a reserved block, strictly increasing within the batch (cancels excepted) */
-  int64_t timeout;    /* nanoseconds, from `started` on */
-  int64_t started;    /* gcs_now() when the call was made; 0: now */
-  uint32_t method;    /* GCS_EVENT_CALL: the method, or 0: by path */
-  uint32_t name_size; /* the namespace; GCS_EVENT_CALL: the path */
-  uint64_t key_size;  /* the key or the prefix; GCS_EVENT_KV_MULTI_GET: the keys, each as uint32_t size and bytes */
-  uint64_t body_size; /* the value; GCS_EVENT_CALL: the request */
+  uint64_t id;          /* from a reserved block, strictly increasing within the batch (cancels excepted) */
+  int64_t timeout;      /* nanoseconds, from `started` on */
+  int64_t started;      /* gcs_now() when the call was made; 0: now */
+  uint32_t method;      /* GCS_EVENT_CALL: the method, or 0: by path */
+  uint32_t name_size;   /* the namespace; GCS_EVENT_CALL: the path */
+  uint64_t key_size;    /* the key or the prefix; GCS_EVENT_KV_MULTI_GET: the keys, each as uint32_t size and bytes */
+  uint64_t body_size;   /* the value; GCS_EVENT_CALL: the request */
+  uint32_t ray_version; /* as in gcs_call_options */
+  uint32_t reserved;    /* 0 */
   /* then the bytes: name, key, body, without gaps */
 } gcs_packed_call;
 

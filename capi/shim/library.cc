@@ -10,6 +10,7 @@
 #include "client/client_status.h"
 #include "client/event.h"
 #include "client/log.h"
+#include "client/ray_version.h"
 #include "client/status.h"
 #include "shim/boundary.h"
 #include "shim/clock.h"
@@ -85,7 +86,7 @@ static_assert(agree(GCS_LOG_OFF, gcs::log::Level::kOff));
 
 static_assert(sizeof(void*) == 8, "handles and packed records are made for 64-bit platforms");
 
-constexpr std::string_view kFeatures[] = {"kv", "packed", "tls", "wake"};
+constexpr std::string_view kFeatures[] = {"kv", "packed", "ray_version", "tls", "wake"};
 
 }  // namespace
 
@@ -127,6 +128,11 @@ gcs_status gcs_status_at(size_t index, gcs_status* out_status) {
     *out_status = c_status(status);
     return Status::kOk;
   });
+}
+
+uint32_t gcs_ray_version_number(const char* text) {
+  return guarded_value<uint32_t>(
+      0, [&] { return text == nullptr ? 0u : gcs::ray_version_number(text); });
 }
 
 int64_t gcs_now(void) {

@@ -101,7 +101,7 @@ gcs_client_options default_client_options() noexcept {
 }
 
 gcs_call_options default_call_options() noexcept {
-  return {sizeof(gcs_call_options), GCS_TIMEOUT_DEFAULT, -1, GCS_RETRY_DEFAULT};
+  return {sizeof(gcs_call_options), GCS_TIMEOUT_DEFAULT, -1, GCS_RETRY_DEFAULT, 0, 0};
 }
 
 Refusal read_client_options(const gcs_client_options* given, ClientOptions* out) {
@@ -145,7 +145,9 @@ Refusal read_call_options(const gcs_call_options* given, CallOptions* out) {
   if (options.wait_for_ready < -1 || options.wait_for_ready > 1) {
     return refuse_argument("wait_for_ready of a call is -1, 0 or 1");
   }
+  if (options.reserved != 0) return refuse_argument("reserved of gcs_call_options is not 0");
   out->timeout = options.timeout;
+  out->ray_version = options.ray_version;
   out->wait_for_ready = static_cast<std::int8_t>(options.wait_for_ready);
   switch (options.retry) {
     case GCS_RETRY_DEFAULT:

@@ -23,11 +23,13 @@ struct CallOptions {
   std::int64_t timeout = kTimeoutDefault;
   std::int8_t wait_for_ready = -1;
   Retry retry = Retry::kSafe;
+  std::uint32_t ray_version = 0;
 
   void apply_to(Call& call) const noexcept {
     call.timeout = timeout;
     call.wait_for_ready = wait_for_ready;
     call.retry = retry;
+    call.ray_version = ray_version;
   }
 };
 // `given` may be null.

@@ -100,6 +100,7 @@ Refusal check_record(const PackedRecord& record) {
   if (!is_timeout(head.timeout)) {
     return refuse_argument("timeout is negative, and neither GCS_TIMEOUT_NONE nor _DEFAULT");
   }
+  if (head.reserved != 0) return refuse_argument("reserved of a packed record is not 0");
   if (head.started < 0) return refuse_argument("started is not a time of gcs_now()");
   return {};
 }
@@ -195,6 +196,7 @@ class PackedBatch {
     Call& call = *made.call;
     call.id = head.id;
     call.timeout = head.timeout;
+    call.ray_version = head.ray_version;
     call.started = head.started > latest_start() ? 0 : head.started;
     if (has(record, GCS_PACKED_WAIT)) call.wait_for_ready = 1;
     if (has(record, GCS_PACKED_NO_WAIT)) call.wait_for_ready = 0;

@@ -10,7 +10,7 @@ from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, boolean, count, enum_number, several, text
 from gcs_cffi._methods import bundled
 from gcs_cffi._node_filters import NodeFilters
-from gcs_cffi._release import known
+from gcs_cffi._release import choose, known
 from gcs_cffi._sync._typed import call, server_of
 from gcs_cffi.ids import NodeID
 
@@ -185,6 +185,9 @@ class Nodes:
     ) -> None:
         """Tells the GCS that a node ends, as its raylet does. RPC: UnregisterNode, since Ray 2.23.
 
+        The node is looked up first, and nothing is said about one that is unknown or dead: a GCS
+        does not answer that.
+
         Args:
             node_id: the node.
             reason: why, such as "EXPECTED_TERMINATION" or
@@ -196,8 +199,17 @@ class Nodes:
             reason=enum_number(messages.NodeDeathInfo.Reason, reason, "reason"),
             reason_message=text(message, "message"),
         )
-        request = messages.UnregisterNodeRequest(node_id=NodeID(node_id), node_death_info=death)
-        call(self._channel, _UNREGISTER, request, timeout)
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        wanted = NodeID(node_id)
+        server = server_of(self._channel, deadline)
+        choose(_UNREGISTER, server.release, self._channel.address)
+        filters = NodeFilters({wanted}, None, None, None, messages.GcsNodeInfo.ALIVE)
+        request = filters.request(server.release, None)
+        reply = call(self._channel, _LIST, request, deadline)
+        if not any(filters.fit(node) for node in reply.node_info_list):
+            return
+        ended = messages.UnregisterNodeRequest(node_id=wanted, node_death_info=death)
+        call(self._channel, _UNREGISTER, ended, deadline)
 
     def address_and_liveness(
         self,

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcs_cffi import messages
-from gcs_cffi._arguments import count, text
+from gcs_cffi import _status, messages
+from gcs_cffi._arguments import Deadline, count, text
 from gcs_cffi._methods import bundled
 from gcs_cffi._release import known
 from gcs_cffi._sync._typed import call
-from gcs_cffi.ids import PlacementGroupID
+from gcs_cffi.errors import from_status
+from gcs_cffi.ids import JobID, PlacementGroupID
+from gcs_cffi._sync.jobs import find_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gcs_cffi._blocking import Channel
+    from gcs_cffi.errors import GcsError
     from gcs_cffi.ids import AnyID
 
 __all__ = ["PlacementGroups"]
@@ -64,13 +67,21 @@ class PlacementGroups:
         It is placed later: `wait_until_ready()` waits for that.
 
         Args:
-            spec: the group, with an id, a creator job and at least one bundle; a message or its
-                fields.
+            spec: the group, with an id, a creator job that the GCS knows (it is looked up) and at
+                least one bundle; a message or its fields.
             timeout: see above.
+
+        Raises:
+            GcsStatusError: there is no such job (RAY_NOT_FOUND).
         """
         data = bundled(messages.PlacementGroupSpec, spec, "spec")
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        # A GCS that is given a group of a job which it does not know ends its process.
+        job_id = JobID(data.creator_job_id)
+        if find_job(self._channel, job_id, deadline) is None:
+            raise self._unknown(f"job {job_id}, the spec's creator_job_id", _CREATE[0].path)
         request = messages.CreatePlacementGroupRequest(placement_group_spec=data)
-        call(self._channel, _CREATE, request, timeout)
+        call(self._channel, _CREATE, request, deadline)
 
     def remove(self, placement_group_id: AnyID, *, timeout: float | None = None) -> None:
         """Removes a placement group; none of this id is not an error. RPC: RemovePlacementGroup."""
@@ -133,14 +144,28 @@ class PlacementGroups:
     ) -> None:
         """Waits until a placement group is placed. RPC: WaitPlacementGroupUntilReady.
 
+        The group is looked up first: about an unknown one a GCS says nothing.
+
         Raises:
             DeadlineExceededError: it was not placed within the timeout.
             GcsStatusError: there is no such group, or it was removed (RAY_NOT_FOUND).
         """
-        request = messages.WaitPlacementGroupUntilReadyRequest(
-            placement_group_id=PlacementGroupID(placement_group_id)
+        deadline = Deadline(timeout, self._channel.default_timeout)
+        wanted = PlacementGroupID(placement_group_id)
+        known_request = messages.GetPlacementGroupRequest(placement_group_id=wanted)
+        if _group(call(self._channel, _GET, known_request, deadline)) is None:
+            raise self._unknown(f"placement group {wanted}", _WAIT[0].path)
+        request = messages.WaitPlacementGroupUntilReadyRequest(placement_group_id=wanted)
+        call(self._channel, _WAIT, request, deadline)
+
+    def _unknown(self, what: str, path: str) -> GcsError:
+        return from_status(
+            _status.RAY_NOT_FOUND,
+            _status.FLAG_LOCAL,
+            f"the GCS knows no {what}",
+            path,
+            self._channel.address,
         )
-        call(self._channel, _WAIT, request, timeout)
 
 
 def _group(

@@ -27,6 +27,7 @@ static void features_can_be_asked_for(void) {
   CHECK_EQUAL(gcs_has_feature("tls"), 1);
   CHECK_EQUAL(gcs_has_feature("packed"), 1);
   CHECK_EQUAL(gcs_has_feature("wake"), 1);
+  CHECK_EQUAL(gcs_has_feature("ray_version"), 1);
   CHECK_EQUAL(gcs_has_feature("pack"), 0);
   CHECK_EQUAL(gcs_has_feature(""), 0);
   CHECK_EQUAL(gcs_has_feature(NULL), 0);
@@ -62,6 +63,15 @@ static void every_status_has_a_name_of_its_own(void) {
   CHECK(strcmp(gcs_status_name(GCS_RAY_NOT_FOUND), "RAY_NOT_FOUND") == 0);
   CHECK(strcmp(gcs_status_name(-1000), "UNKNOWN_STATUS") == 0);
   CHECK(strcmp(gcs_status_name(INT32_MIN), "UNKNOWN_STATUS") == 0);
+}
+
+static void releases_of_ray_have_numbers(void) {
+  CHECK_EQUAL(gcs_ray_version_number("2.60.0"), 2060000);
+  CHECK_EQUAL(gcs_ray_version_number("3.0.0.dev0"), 3000000);
+  CHECK_EQUAL(gcs_ray_version_number("2.1000.x"), 2999000);
+  CHECK_EQUAL(gcs_ray_version_number("dev"), 0);
+  CHECK_EQUAL(gcs_ray_version_number(""), 0);
+  CHECK_EQUAL(gcs_ray_version_number(NULL), 0);
 }
 
 static void the_clock_only_goes_forwards(void) {
@@ -149,6 +159,7 @@ int main(void) {
   the_version_is_three_numbers();
   features_can_be_asked_for();
   every_status_has_a_name_of_its_own();
+  releases_of_ray_have_numbers();
   the_clock_only_goes_forwards();
   records_are_kept_until_they_are_taken();
   a_target_gets_what_was_kept_and_what_follows();

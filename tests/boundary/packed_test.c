@@ -94,6 +94,7 @@ static void refused_records_get_their_event(void) {
   REFUSED(GCS_EVENT_KV_GET, call.id += 1, "ns", "key", "", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, call.timeout = -3, "ns", "key", "", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, call.started = -1, "ns", "key", "", GCS_INVALID_ARGUMENT);
+  REFUSED(GCS_EVENT_CALL, call.reserved = 1, "/a.B/C", "", "", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, call.flags = 1024, "ns", "key", "", GCS_INVALID_ARGUMENT);
   REFUSED(GCS_EVENT_KV_GET, call.flags = GCS_PACKED_OVERWRITE, "ns", "key", "",
           GCS_INVALID_ARGUMENT);

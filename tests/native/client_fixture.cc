@@ -23,6 +23,14 @@ std::string identity_reply(const std::string& hex) {
   return reply;
 }
 
+std::string alive_reply(std::string_view ray_version) {
+  std::string reply;
+  protozero::pbf_writer writer(reply);
+  writer.add_string(1, "");
+  writer.add_string(2, ray_version.data(), ray_version.size());
+  return reply;
+}
+
 std::string status_reply(std::int32_t code, std::string_view message) {
   std::string status;
   protozero::pbf_writer status_writer(status);

@@ -32,6 +32,7 @@ inline const std::string kClusterA(56, 'a');
 inline const std::string kClusterB(56, 'b');
 inline constexpr char kAddress[] = "10.1.2.3:6379";
 inline constexpr char kGetClusterIdPath[] = "/ray.rpc.NodeInfoGcsService/GetClusterId";
+inline constexpr char kCheckAlivePath[] = "/ray.rpc.NodeInfoGcsService/CheckAlive";
 
 inline std::span<const std::uint8_t> bytes_of(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -42,6 +43,8 @@ inline std::string text_of(std::span<const std::uint8_t> bytes) {
 
 // Replies, serialized. `hex` is a cluster id.
 std::string identity_reply(const std::string& hex);
+// Of CheckAlive.
+std::string alive_reply(std::string_view ray_version);
 std::string status_reply(std::int32_t code, std::string_view message);
 std::string value_reply(std::string_view value);
 std::string number_reply(std::uint64_t number);

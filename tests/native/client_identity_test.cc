@@ -335,7 +335,7 @@ TEST_F(ClientIdentity, OtherAbortsAreNoWrongCluster) {
   const std::uint64_t id = get("key");
   loop().run();
   peer().refuse(stream_of(peer(), "key"), StatusCode::kAborted, "InvalidArgument", "AuthError");
-  EXPECT_EQ(ended(id).status, grpc_status(10));
+  EXPECT_EQ(ended(id).status, ray_status(34));
   EXPECT_EQ(question(), nullptr);
 }
 

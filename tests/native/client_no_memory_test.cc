@@ -197,6 +197,10 @@ class Life {
     expect_ended(connect_, {GCS_OK});
     get("small", small_);
     expect_ended(small_, {GCS_OK});
+    call_options_.ray_version = gcs_ray_version_number(GcsPeer::kRayVersion);
+    get("small", versioned_);
+    expect_ended(versioned_, {GCS_OK});
+    call_options_.ray_version = 0;
     put("small", "value", put_);
     get("large", large_get_);
     put("large", large_, large_put_);
@@ -235,8 +239,8 @@ class Life {
     EXPECT_EQ(after.accepted, GCS_OK);
     expect_ended(after, {GCS_OK});
     EXPECT_EQ(gcs_client_destroy(client_, kTimeout), GCS_OK);
-    for (Asked* asked : {&connect_, &small_, &put_, &large_get_, &large_put_, &absent_, &held_,
-                         &dropped_, &ended_, &after}) {
+    for (Asked* asked : {&connect_, &small_, &versioned_, &put_, &large_get_, &large_put_, &absent_,
+                         &held_, &dropped_, &ended_, &after}) {
       EXPECT_EQ(asked->ending.count(), asked->accepted == GCS_OK ? 1 : 0);
     }
     if (watch_.accepted == GCS_OK) {
@@ -280,7 +284,8 @@ class Life {
   gcs_call_options call_options_;
   gcs_client client_ = 0;
   bool disarmed_ = false;
-  Asked watch_, connect_, small_, put_, large_get_, large_put_, absent_, held_, dropped_, ended_;
+  Asked watch_, connect_, small_, versioned_, put_, large_get_, large_put_, absent_, held_,
+      dropped_, ended_;
 };
 
 class ClientNoMemory : public ::testing::Test {

@@ -2,13 +2,15 @@
 //
 // Random schedules of everything that can happen to a client, against a model of what may come of
 // each call: it ends exactly once, never after its deadline, runs no more often than its method
-// allows, and is not forgotten once the server is well again.
+// allows, and is not forgotten once the server is well again. A call that was made for one release
+// of Ray runs on no other.
 #include <algorithm>
 #include <map>
 #include <protozero/pbf_reader.hpp>
 #include <random>
 
 #include "client/process.h"
+#include "client/ray_version.h"
 #include "client_fixture.h"
 #include "random_seed.h"
 
@@ -23,6 +25,7 @@ using Kind = ConnectionError::Kind;
 struct Expected {
   std::string key;
   bool repeatable = false;
+  std::uint32_t version = 0;
   transport::TimePoint submitted = 0;
   transport::TimePoint deadline = transport::kNever;
   bool ended = false;
@@ -84,6 +87,8 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
       if (chance(20)) call->retry = chance(50) ? Retry::kNever : Retry::kAlways;
       if (call->retry == Retry::kNever) expected.repeatable = false;
       if (call->retry == Retry::kAlways) expected.repeatable = true;
+      if (chance(20)) call->ray_version = ray_version_number(kVersions[below(2)]);
+      expected.version = call->ray_version;
       call->wait_for_ready = static_cast<std::int8_t>(chance(15) ? 0 : 1);
       call->timeout = chance(20)  ? kTimeoutNone
                       : chance(5) ? 0
@@ -127,8 +132,17 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
     }
   }
 
-  std::string good_reply(const VirtualStream& stream) {
+  // Each connection is one to a server of another release than the one before.
+  std::string_view version_of(const VirtualPeer& at) {
+    const auto& peers = connector().peers();
+    const auto found = std::find_if(peers.begin(), peers.end(),
+                                    [&at](const auto& other) { return other.get() == &at; });
+    return kVersions[(found - peers.begin()) % 2];
+  }
+
+  std::string good_reply(const VirtualPeer& at, const VirtualStream& stream) {
     if (stream.path == kGetClusterIdPath) return identity_reply(cluster);
+    if (stream.path == kCheckAlivePath) return alive_reply(version_of(at));
     protozero::pbf_reader reader(stream.message);
     while (reader.next(1)) {
       const std::string key = reader.get_string();
@@ -159,7 +173,7 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
         if (chance(stream->path == kGetClusterIdPath ? 10 : 35)) {
           at.finish(*stream, random_failure());
         } else {
-          at.finish(*stream, {}, good_reply(*stream));
+          at.finish(*stream, {}, good_reply(at, *stream));
         }
         if (chance(40)) at.tell();
         if (!at.is_held()) return;
@@ -204,7 +218,7 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
   void heal() {
     connector().script = [](VirtualPeer& at) { at.send_settings(); };
     const auto answer = [this](VirtualPeer& at, VirtualStream& stream) {
-      at.reply(stream, good_reply(stream));
+      at.reply(stream, good_reply(at, stream));
     };
     connector().on_call = answer;
     for (std::size_t i = 0; i < attempts(); ++i) {
@@ -214,17 +228,24 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
       at.send_settings();
       if (at.is_held()) at.set_writable(true);
       for (VirtualStream* stream : at.open_streams()) {
-        if (stream->is_open()) at.reply(*stream, good_reply(*stream));
+        if (stream->is_open()) at.reply(*stream, good_reply(at, *stream));
       }
     }
     loop().advance(30 * kSecond);
   }
 
+  bool is_made_for(const std::string& key, std::string_view version) const {
+    const auto found = model.find(std::stoull(key.substr(1)));
+    return found == model.end() || found->second.version == 0 ||
+           found->second.version == ray_version_number(version);
+  }
+
   void check_executions() {
     std::map<std::string, int> may_have_run, started;
+    std::map<std::string, bool> on_other_release;
     for (const auto& at : connector().peers()) {
       for (const VirtualStream& stream : at->streams()) {
-        if (stream.path == kGetClusterIdPath) continue;
+        if (stream.path == kGetClusterIdPath || stream.path == kCheckAlivePath) continue;
         protozero::pbf_reader reader(stream.message);
         ASSERT_TRUE(reader.next(1));
         const std::string key = reader.get_string();
@@ -232,6 +253,7 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
                               (stream.result.code == StatusCode::kUnauthenticated ||
                                stream.result.code == StatusCode::kAborted);
         ++started[key];
+        on_other_release[key] |= !is_made_for(key, version_of(*at));
         may_have_run[key] +=
             stream.sent && !rejected && !(stream.ended && stream.result.fate == Fate::kNeverRan);
       }
@@ -239,6 +261,8 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
     for (const auto& [id, expected] : model) {
       SCOPED_TRACE(expected.key + " ended as " + status_name(expected.status));
       EXPECT_TRUE(expected.ended);
+      EXPECT_FALSE(on_other_release[expected.key]);
+      EXPECT_TRUE(expected.status != Status::kUnsupported || expected.version != 0);
       EXPECT_LE(may_have_run[expected.key], expected.repeatable ? 3 : 1);
       const bool local = static_cast<std::int32_t>(expected.status) < 0;
       const bool says_maybe = (expected.flags & kFlagMaybeExecuted) != 0;
@@ -253,6 +277,7 @@ class ClientRandom : public ClientTest, public ::testing::WithParamInterface<int
   std::map<std::uint64_t, Expected> model;
   std::vector<std::uint64_t> ids;
   std::string cluster = kClusterA;
+  static constexpr std::string_view kVersions[] = {"2.40.0", "2.52.1"};
 };
 
 TEST_P(ClientRandom, EveryCallEndsOnceAndInTimeAndNoneIsForgotten) {

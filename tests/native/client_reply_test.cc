@@ -89,7 +89,7 @@ TEST(Methods, AreFoundByNumberAndByPath) {
     EXPECT_EQ(method->id, id);
     EXPECT_EQ(find_method(std::string_view(method->path)), method);
   }
-  EXPECT_EQ(id, method::kCheckAlive + 1);
+  EXPECT_EQ(id, method_count() + 1);
   EXPECT_EQ(find_method("/ray.rpc.NodeInfoGcsService/getclusterid"), nullptr);
   EXPECT_EQ(find_method(""), nullptr);
 }

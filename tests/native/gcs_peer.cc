@@ -34,6 +34,8 @@ void GcsPeer::serve(PeerConnection& self) {
     std::string reply = number_reply(1);
     if (path == kGetClusterIdPath) {
       reply = identity_reply(kClusterA);
+    } else if (path == kCheckAlivePath) {
+      reply = alive_reply(kRayVersion);
     } else if (path.ends_with("InternalKVGet")) {
       const std::string key = key_in(request->message());
       if (key == "hold") continue;

@@ -26,6 +26,7 @@ namespace gcs::test {
 
 class GcsPeer {
  public:
+  static constexpr char kRayVersion[] = "2.60.0";
   static constexpr std::size_t kLargeValue = std::size_t{100} << 10;
 
   explicit GcsPeer(const ServerTls::Options* tls = nullptr);

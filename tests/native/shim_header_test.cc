@@ -22,7 +22,7 @@ static_assert(std::is_same_v<gcs_client, std::uint64_t> &&
 
 // What bindings in other languages have written down: a change here is a change of the ABI.
 TEST(Header, RecordsAreLaidOutAsTheyWereReleased) {
-  EXPECT_EQ(sizeof(gcs_packed_call), 64u);
+  EXPECT_EQ(sizeof(gcs_packed_call), 72u);
   EXPECT_EQ(offsetof(gcs_packed_call, kind), 4u);
   EXPECT_EQ(offsetof(gcs_packed_call, client), 8u);
   EXPECT_EQ(offsetof(gcs_packed_call, id), 16u);
@@ -32,6 +32,7 @@ TEST(Header, RecordsAreLaidOutAsTheyWereReleased) {
   EXPECT_EQ(offsetof(gcs_packed_call, name_size), 44u);
   EXPECT_EQ(offsetof(gcs_packed_call, key_size), 48u);
   EXPECT_EQ(offsetof(gcs_packed_call, body_size), 56u);
+  EXPECT_EQ(offsetof(gcs_packed_call, ray_version), 64u);
   EXPECT_EQ(sizeof(gcs_packed_event), 48u);
   EXPECT_EQ(offsetof(gcs_packed_event, status), 8u);
   EXPECT_EQ(offsetof(gcs_packed_event, kind), 12u);
@@ -42,7 +43,7 @@ TEST(Header, RecordsAreLaidOutAsTheyWereReleased) {
   EXPECT_EQ(offsetof(gcs_packed_event, buffer), 40u);
   EXPECT_EQ(sizeof(gcs_packed_drain), 24u);
   EXPECT_EQ(sizeof(gcs_client_options), 152u);
-  EXPECT_EQ(sizeof(gcs_call_options), 24u);
+  EXPECT_EQ(sizeof(gcs_call_options), 32u);
   EXPECT_EQ(sizeof(gcs_queue_options), 24u);
   EXPECT_EQ(sizeof(gcs_call_item), 96u);
 }

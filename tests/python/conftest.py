@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 import signal
 import uuid
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from certificates import Authority, Everyone
 from helpers import LOOPS, Peer
+from isolation import user_hidden
 
 import gcs_cffi
 from gcs_cffi.testing import GcsServer
@@ -43,10 +43,7 @@ def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEve
 @pytest.fixture(scope="session", autouse=True)
 def hide_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Hides the user's Ray settings and home."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("RAY_")]:
-            patch.delenv(name)
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    with user_hidden(tmp_path_factory.mktemp("home")):
         yield
 
 

@@ -62,7 +62,7 @@ async def test_a_method_that_the_library_does_not_know_is_called_by_its_path(
 
 async def test_a_method_that_the_server_lacks_is_named_in_the_error(gcs: GcsClient) -> None:
     for service in ("ray.rpc.NodeInfoGcsService", "no.such.Service"):
-        with pytest.raises(gcs_cffi.RpcError, match="NoSuchMethod") as caught:
+        with pytest.raises(gcs_cffi.UnsupportedByServerError, match="NoSuchMethod") as caught:
             await gcs.call(service, "NoSuchMethod")
         assert caught.value.code == 12
         assert caught.value.code_name == "UNIMPLEMENTED"

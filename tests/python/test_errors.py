@@ -54,7 +54,7 @@ EXPECTED: list[tuple[int, int, type[errors.GcsError]]] = [
     (4, 0, errors.DeadlineExceededError),
     (8, 0, errors.RpcError),
     (10, 0, errors.RpcError),
-    (12, 0, errors.RpcError),
+    (12, 0, errors.UnsupportedByServerError),
     (14, 0, errors.UnavailableError),
     (1, 0, errors.UnavailableError),
     (16, _status.FLAG_AUTH, errors.AuthenticationError),

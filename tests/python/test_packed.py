@@ -17,7 +17,9 @@ SMALL = st.binary(max_size=100)
 
 @given(name=SMALL, key=SMALL, body=SMALL)
 def test_a_record_is_head_and_bytes_and_padding(name: bytes, key: bytes, body: bytes) -> None:
-    record = _packed.pack_call(7, 8, _native.KV_PUT, _native.OVERWRITE, 9, name, key, body, 10)
+    record = _packed.pack_call(
+        7, 8, _native.KV_PUT, _native.OVERWRITE, 9, name, key, body, 10, 2_060_000
+    )
     stride, kind, flags, client, call_id, timeout, started, method, *sizes = (
         _native.CALL_RECORD.unpack_from(record)
     )
@@ -26,7 +28,7 @@ def test_a_record_is_head_and_bytes_and_padding(name: bytes, key: bytes, body: b
     assert (kind, flags) == (_native.KV_PUT, _native.OVERWRITE)
     assert (client, call_id, timeout, method) == (7, 8, 10, 9)
     assert started > 0
-    assert sizes == [len(name), len(key), len(body)]
+    assert sizes == [len(name), len(key), len(body), 2_060_000]
     tail = record[_native.CALL_RECORD.size :]
     assert tail[: len(name + key + body)] == name + key + body
     assert tail[len(name + key + body) :].strip(b"\0") == b""
@@ -39,7 +41,7 @@ def test_a_big_body_goes_by_its_address() -> None:
     assert len(record) == _native.CALL_RECORD.size + 16
     fields = _native.CALL_RECORD.unpack_from(record)
     assert fields[2] & _native.BODY_POINTER
-    assert fields[-1] == len(body)
+    assert fields[-2:] == (len(body), 0)
     assert record[-13:-5] == _native.address_of(body)
     inline = _packed.pack_call(1, 2, _native.KV_PUT, 0, 0, b"", b"key", body[1:], 0)
     assert len(inline) > _packed.POINTER_SIZE

@@ -50,7 +50,7 @@ def test_every_call_works_without_a_loop(server: GcsServer, namespace: str) -> N
 
 def test_errors_are_those_of_the_async_client(server: GcsServer) -> None:
     with gcs_cffi.sync.connect(server.address) as gcs:
-        with pytest.raises(gcs_cffi.RpcError, match="NoSuchMethod") as caught:
+        with pytest.raises(gcs_cffi.UnsupportedByServerError, match="NoSuchMethod") as caught:
             gcs.call("ray.rpc.NodeInfoGcsService", "NoSuchMethod")
         assert caught.value.code_name == "UNIMPLEMENTED"
         with pytest.raises(gcs_cffi.DeadlineExceededError):

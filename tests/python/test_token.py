@@ -372,7 +372,7 @@ async def test_no_token_is_shown_while_connecting_or_connected(
     assert RIGHT not in f"{connecting!r} {connecting}"
     async with connecting as gcs, gcs.watch_state() as changes:
         await gcs.kv.get("nothing", namespace="nowhere")
-        with pytest.raises(gcs_cffi.RpcError) as unknown:
+        with pytest.raises(gcs_cffi.UnsupportedByServerError) as unknown:
             await gcs.call("ray.rpc.NodeInfoGcsService", "NoSuchMethod")
         assert shown_by(unknown.value, RIGHT) == []
         assert RIGHT not in f"{gcs!r} {gcs} {json.dumps(gcs.stats())} {await anext(changes)}"

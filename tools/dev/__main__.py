@@ -18,8 +18,11 @@ HELP = """usage: ./dev VERB [arguments]
   demo [ARGS]       setup, then show the client on a real gcs_server of its own
                     (--address HOST:PORT: on a running cluster)
   test [ARGS]       setup, then every C++, C and Python test, on each Python of 3.10 to 3.14 that
-                    is on the machine; with ARGS (pytest's, such as -k EXPR): the Python tests
-                    only, and on .venv's Python only
+                    is on the machine, and every method on three releases of Ray; with ARGS
+                    (pytest's, such as -k EXPR): the Python tests only, on .venv's Python only
+  matrix [ARGS]     setup, then every method on the gcs_server of twelve releases of Ray, and a
+                    table of methods by releases (--ray 2.40.0 ...: on these; else pytest's
+                    arguments)
   lint              formats, types, static analysis, the rules on sources, header and symbols
   format            rewrite the sources in the form that lint asks for
   bench [--quick]   calls per second and client CPU per call, beside Ray's client and grpc.aio
@@ -51,6 +54,7 @@ def main(arguments: "list[str]") -> int:
         "setup": verbs.setup,
         "demo": verbs.demo,
         "test": verbs.test,
+        "matrix": verbs.matrix,
         "lint": verbs.lint,
         "format": verbs.reformat,
         "bench": verbs.bench,

@@ -14,7 +14,7 @@ from console import Plan, StepFailedError, run
 from environment import NATIVE_BUILD, VENV, digest_of, fits
 from machine import BUILD, ROOT, clean_environment
 
-TYPED = ["gcs_cffi", "tests/python", "tests/cluster", "bench", "examples"]
+TYPED = ["gcs_cffi", "tests/python", "tests/cluster", "tests/matrix", "bench", "examples"]
 
 
 def add_checks(plan: Plan) -> None:

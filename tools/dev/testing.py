@@ -34,6 +34,8 @@ SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 
 # What these say of the library, of Ray and of the servers of tests is the same on every Python.
 SAME_ON_EVERY_PYTHON = (
+    "test_matrix_refusals.py",
+    "test_matrix_table.py",
     "test_methods_lock.py",
     "test_proto_matches_ray.py",
     "test_testing_owner.py",
@@ -157,13 +159,23 @@ class Tests:
         ]
         self._run(name, command, report, options)
 
-    def _pytest(self, venv: Path, name: str, arguments: Sequence[str]) -> None:
+    def run_pytest(self, name: str, arguments: Sequence[str], settings: dict[str, str]) -> None:
+        """Run Python tests on .venv's Python, with variables of the environment of their own."""
+        self._pytest(VENV, name, arguments, settings)
+
+    def _pytest(
+        self,
+        venv: Path,
+        name: str,
+        arguments: Sequence[str],
+        settings: dict[str, str] | None = None,
+    ) -> None:
         with tempfile.TemporaryDirectory(prefix="gcs-cffi-report-") as folder:
             report = Path(folder) / "junit.xml"
             # The script and not `python -m pytest`: that would find the source tree first.
             command: list[str | Path] = [venv / "bin" / "pytest", "-q", f"--junitxml={report}"]
             command += ["-p", "no:cacheprovider", *arguments]
-            self._run(name, command, report, {}, venv)
+            self._run(name, command, report, settings or {}, venv)
 
     def _run(
         self,
@@ -175,8 +187,9 @@ class Tests:
     ) -> None:
         began = time.monotonic()
         with temporary_home() as home:
-            env = clean_environment(venv, home) | options
+            env = clean_environment(venv, home)
             env["GCS_CFFI_GCS_SERVER"] = str(gcs_server(venv))
+            env |= options
             status = show(command, env=env, cwd=ROOT)
         self.results.append((name, read_junit(report, status), time.monotonic() - began))
 

@@ -11,6 +11,8 @@ from console import Plan, complain, show
 from environment import PYTHON, VENV, exclusive, gcs_server, set_up
 from linting import add_checks, add_formatting
 from machine import LINT_PACKAGES, ROOT, clean_environment, other_pythons, temporary_home
+from matrix import RESULTS, RESULTS_OF_TEST, Matrix, split_arguments
+from rays import RELEASES_OF_TEST
 from testing import SANITIZERS, Tests, build_sanitized, sanitized_chaos
 
 
@@ -56,12 +58,27 @@ def test(arguments: Sequence[str]) -> int:
         others, lacking = other_pythons()
         for minor, python in others.items():
             tests.add_other_python(plan, minor, python)
+        Matrix(tests, RELEASES_OF_TEST, RESULTS_OF_TEST).add(plan)
     plan.run()
     if lacking:
         names = ", ".join(f"3.{minor}" for minor in lacking)
         print(f"\nPythons left out, since they are not on this machine: {names}")
     if arguments:
-        print("\nLeft out, since pytest arguments were given: the C++ and C tests, other Pythons")
+        print(
+            "\nLeft out, since pytest arguments were given: the C++ and C tests, other Pythons, "
+            "other releases of Ray"
+        )
+    return 0 if tests.summary() else 1
+
+
+def matrix(arguments: Sequence[str]) -> int:
+    """Set up, then test every method on several releases of Ray, and print the table."""
+    releases, rest = split_arguments(arguments)
+    tests = Tests()
+    plan = Plan(exclusive)
+    set_up(plan)
+    Matrix(tests, releases, RESULTS, rest).add(plan)
+    plan.run()
     return 0 if tests.summary() else 1
 
 
