@@ -121,24 +121,26 @@ def _compare_once(name: str, way: str, before: Any, theirs: Any, after: Any) -> 
 
 
 def tally(results: list[Compared]) -> str:
-    """A table of what was compared."""
-    head = f"{'accessor':<58} {'Ray way':<26} {'entries':>7} {'fields':>7} {'varying':>7} {'differ':>6}"
+    """A table of what was compared: a line for each accessor and each of Ray's ways."""
+    names = {each.name.partition(" ")[0]: None for each in results}
+    line = "{:<40} {:<22} {:>8} {:>8} {:>8} {:>8} {:>7}".format
+    head = line("accessor", "Ray's way", "readings", "entries", "fields", "varying", "differ")
     lines = [head, "-" * len(head)]
-    lines += [
-        f"{each.name:<58} {each.way:<26} {each.entries:>7} {each.fields:>7} {each.varying:>7} "
-        f"{len(each.differences) + len(each.moved):>6}"
-        for each in results
-    ]
-    total = [
+    for name in names:
+        of_name = [each for each in results if each.name.partition(" ")[0] == name]
+        for way in {each.way: None for each in of_name}:
+            of_way = [each for each in of_name if each.way == way]
+            lines.append(line(name, way, len(of_way), *_sums(of_way)))
+    lines.append(line(f"{len(names)} accessors", "", len(results), *_sums(results)))
+    retried = sum(each.tries > 1 for each in results)
+    lines.append(f"each read by the async and by the blocking client; {retried} read anew")
+    return "\n".join(lines)
+
+
+def _sums(results: list[Compared]) -> list[int]:
+    return [
         sum(each.entries for each in results),
         sum(each.fields for each in results),
         sum(each.varying for each in results),
         sum(len(each.differences) + len(each.moved) for each in results),
     ]
-    accessors = len({each.name.split(" ")[0] for each in results})
-    lines.append(
-        f"{accessors} accessors, {len(results)} comparisons: {total[0]} entries, {total[1]} fields "
-        f"the same, {total[2]} that vary with time, {total[3]} differences; each by the async and "
-        "by the blocking client"
-    )
-    return "\n".join(lines)

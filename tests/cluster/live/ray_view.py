@@ -139,11 +139,8 @@ class RayView:
         return self.actor(handle._actor_id.binary())
 
     def named_actors(self) -> Any:
-        return sorted(
-            ({"name": each["name"], "ray_namespace": each["namespace"]}
-             for each in ray.util.list_named_actors(all_namespaces=True)),
-            key=repr,
-        )  # fmt: skip
+        found = ray.util.list_named_actors(all_namespaces=True)
+        return sorted([each["namespace"], each["name"]] for each in found)
 
     def named_actors_here(self) -> Any:
         return sorted(ray.util.list_named_actors())
@@ -202,6 +199,9 @@ class RayView:
         return _parsed(
             gcs_pb2.WorkerTableData, self._state.get_worker_info(ray.WorkerID(worker_id))
         )
+
+    def debugger_port(self, worker_id: bytes) -> int:
+        return int(self._state.get_worker_debugger_port(ray.WorkerID(worker_id)))
 
     # Placement groups.
 

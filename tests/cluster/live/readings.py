@@ -47,7 +47,7 @@ def _kv() -> list[Reading]:
         made.append(Reading("kv.get", asked, ways, repr(key)))
         exists: dict[str, Any] = {"kv_exists": asked, "kv_exists_async": asked}
         made.append(Reading("kv.exists", asked, exists, repr(key)))
-    for namespace, key in ((b"session", b"session_dir"), (b"cluster", b"CLUSTER_METADATA")):
+    for namespace, key in ((b"session", b"session_name"), (b"cluster", b"CLUSTER_METADATA")):
         asked = {"key": key, "namespace": namespace}
         ways = {"kv_get": asked, "kv_get_accessor": asked}
         made.append(Reading("kv.get", asked, ways, f"Ray's {key.decode()}"))
@@ -92,13 +92,13 @@ def _actors(made: Made) -> list[Reading]:
         Reading(
             name,
             {},
-            {"actors_async": {}, "actors_accessor": {}, "actors_stub": {"show_dead_jobs": True}},
+            {"actors_async": {}, "actors_accessor": {}, "actors_state_api": {"filters": []}},
         ),
         Reading(
             name,
-            {"show_dead_jobs": False},
-            {"actors_stub": {"show_dead_jobs": False}, "actors_state_api": {"filters": []}},
-            "without those of dead jobs",
+            {"show_dead_jobs": True},
+            {"actors_stub": {"show_dead_jobs": True}},
+            "with those of dead jobs",
         ),
     ]
     for state in ("ALIVE", "DEAD", "PENDING_CREATION", "RESTARTING", "DEPENDENCIES_UNREADY"):
@@ -132,7 +132,13 @@ def _actors(made: Made) -> list[Reading]:
         result.append(Reading("actors.get_named", asked, {"named_actor": asked}, note))
     everywhere = {"all_namespaces": True}
     result.append(
-        Reading("actors.list_named", everywhere, {"named_actors": {}}, "all", in_order)
+        Reading(
+            "actors.list_named",
+            everywhere,
+            {"named_actors": {}},
+            "all",
+            lambda found: sorted([each.ray_namespace, each.name] for each in found),
+        )
     )
     result.append(
         Reading(
