@@ -14,13 +14,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-import gcs_cffi
-from gcs_cffi import ActorID, JobID, NodeID, messages, sync
 from live.comparison import Clients, compare, tally
 from live.listings import listings
 from live.ray_process import RayProcess
 from live.readings import KEYS, KV, readings
+
+import gcs_cffi
+from gcs_cffi import ActorID, JobID, NodeID, messages, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,9 +57,11 @@ def test_every_accessor_that_reads_gives_what_rays_own_clients_give(
 ) -> None:
     for key, value in KEYS.items():
         clients.blocking.kv.put(key, value, namespace=KV)
+    host = ray_process.address.rpartition(":")[0]
+    workers = some_workers(clients)
     results = [
         result
-        for reading in [*readings(ray_process.made, some_workers(clients)), *listings()]
+        for reading in [*readings(ray_process.made, host, workers), *listings()]
         for result in compare(reading, clients, ray_process)
     ]
     print(f"\n{tally(results)}")
@@ -92,7 +94,7 @@ def test_ray_reads_what_was_put_and_misses_what_was_deleted(
     ray_process: RayProcess, clients: Clients
 ) -> None:
     ours = clients.blocking.kv
-    where = {"namespace": b"live_put"}
+    where: dict[str, Any] = {"namespace": b"live_put"}
     assert ours.put(b"key", b"first", **where)
     assert ray_process.ask("kv_get", key=b"key", **where) == b"first"
     assert not ours.put(b"key", b"second", **where)
@@ -127,9 +129,7 @@ def test_ray_counts_on_from_our_job_id_and_sees_the_job_that_was_added_and_finis
     eventually("the job has ended", lambda: ray_process.ask("jobs")[job_id.hex()].get("is_dead"))
 
 
-def test_ray_sees_the_actor_dead_that_was_killed(
-    ray_process: RayProcess, clients: Clients
-) -> None:
+def test_ray_sees_the_actor_dead_that_was_killed(ray_process: RayProcess, clients: Clients) -> None:
     actor_id = ray_process.made.actors["to_kill"]
     assert ray_process.ask("actor", actor_id=actor_id)["state"] == "ALIVE"
     clients.blocking.actors.kill(actor_id)
@@ -236,6 +236,40 @@ def test_ray_sees_the_node_draining_and_resized(ray_process: RayProcess, clients
     )
 
 
+def test_ray_sees_the_node_dead_that_was_drained_for_good(
+    ray_process: RayProcess, clients: Clients
+) -> None:
+    node_id = NodeID(ray_process.made.nodes["to_end"])
+    assert clients.blocking.nodes.drain([node_id]) == [node_id]
+    eventually(
+        "the node is dead",
+        lambda: ray_process.ask("node", node_id=bytes(node_id)).get("state") == "DEAD",
+    )
+
+
+def test_ray_sees_the_node_that_was_registered_and_unregistered(
+    ray_process: RayProcess, clients: Clients
+) -> None:
+    node_id = bytes([6] * 28)
+    clients.blocking.nodes.register(
+        {
+            "node_id": node_id,
+            "node_manager_address": "127.0.0.1",
+            "node_name": "made_up",
+            "state": "ALIVE",
+        }
+    )
+    node = ray_process.ask("node", node_id=node_id)
+    assert (node["node_name"], node.get("state", "ALIVE")) == ("made_up", "ALIVE")
+    clients.blocking.nodes.unregister(node_id, message="made up")
+    eventually(
+        "the node is dead",
+        lambda: ray_process.ask("node", node_id=node_id).get("state") == "DEAD",
+    )
+    node = ray_process.ask("node", node_id=node_id)
+    assert node["death_info"]["reason_message"] == "made up"
+
+
 def test_rays_subscriber_hears_the_errors_that_were_published(
     ray_process: RayProcess, clients: Clients
 ) -> None:
@@ -243,7 +277,7 @@ def test_rays_subscriber_hears_the_errors_that_were_published(
     job_id = ray_process.made.driver_job
     clients.blocking.errors.publish("live_error", "published", job_id=job_id)
     clients.blocking.errors.report_job_error("live_error", "reported", job_id=job_id)
-    heard = {}
+    heard: dict[str, Any] = {}
     while len(heard) < 2:
         key, error = ray_process.ask("hear", what="errors")
         assert key is not None, f"Ray's subscriber heard only {heard}"
@@ -320,6 +354,29 @@ def test_ray_sees_the_task_events_that_were_added(
     filters = [("name", "=", "made_up")]
     found = ray_process.ask("tasks_state_api", filters=filters)
     assert [*found] == [f"{task_id.hex()}/0"]
+
+
+def test_ray_sees_the_task_that_an_event_defined(ray_process: RayProcess, clients: Clients) -> None:
+    job_id = ray_process.made.driver_job
+    task_id = bytes([10] * 20) + job_id
+    event = messages.events.RayEvent(
+        event_id=bytes(28),
+        source_type="CORE_WORKER",
+        event_type="TASK_DEFINITION_EVENT",
+        severity="INFO",
+        task_definition_event={
+            "task_id": task_id,
+            "job_id": job_id,
+            "task_name": "defined_by_event",
+        },
+    )
+    event.timestamp.GetCurrentTime()
+    clients.blocking.events.add(messages.events.RayEventsData(events=[event]))
+    filters = [("name", "=", "defined_by_event")]
+    eventually(
+        "the task is listed",
+        lambda: [*ray_process.ask("tasks_state_api", filters=filters)] == [f"{task_id.hex()}/0"],
+    )
 
 
 def test_a_package_goes_when_its_pin_expires(ray_process: RayProcess, clients: Clients) -> None:

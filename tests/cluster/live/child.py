@@ -5,7 +5,7 @@ It answers what comes through its end of a pipe: the name of one of RayView's me
 arguments, and back the result or the text of an error.
 
 Invariants:
-- The cluster's processes end with this one, and this one ends when the other end of the pipe closes.
+- The cluster's processes end with this one, and this one when the other end of the pipe closes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ def main(descriptor: int, dashboard_port: int) -> None:
     """Starts everything, tells what it made, and answers until nobody asks any more."""
     pipe = Connection(descriptor)
     try:
-        import ray
-
         from live.ray_view import RayView
         from live.workload import Workload
 
@@ -30,7 +28,6 @@ def main(descriptor: int, dashboard_port: int) -> None:
         dashboard = f"http://{workload.cluster.head_node.webui_url}"
         view = RayView(workload.address, dashboard)
         pipe.send((True, (workload.address, vars(workload.made))))
-        del ray
     except BaseException:
         pipe.send((False, traceback.format_exc()))
         raise
@@ -41,7 +38,7 @@ def main(descriptor: int, dashboard_port: int) -> None:
             break
         try:
             answer = (True, getattr(view, method)(**arguments))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the test is told
             answer = (False, traceback.format_exc())
         pipe.send(answer)
     # Ray's way out waits for each process in turn; the kernel ends them with this one.

@@ -94,7 +94,7 @@ def compare(reading: Reading, clients: Clients, ray: RayProcess) -> list[Compare
                 # One that fails does not hide the others.
                 result.differences = [f"{type(error).__name__}: {error}"]
                 break
-            result = _compare_once(reading.name, way, before, theirs, after)
+            result = compare_once(reading.name, way, before, theirs, after)
             result.tries = attempt
             if not result.differences and not result.moved:
                 break
@@ -103,7 +103,8 @@ def compare(reading: Reading, clients: Clients, ray: RayProcess) -> list[Compare
     return results
 
 
-def _compare_once(name: str, way: str, before: Any, theirs: Any, after: Any) -> Compared:
+def compare_once(name: str, way: str, before: Any, theirs: Any, after: Any) -> Compared:
+    """Compares plain values: ours, Ray's, and ours again."""
     entries = len(theirs) if isinstance(theirs, (dict, list)) else int(theirs is not None)
     result = Compared(name, way, entries)
     sides = [dict(leaves(each)) for each in (before, theirs, after)]

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Ray's state API lists through the dashboard, beside the columns that our messages give.
+"""What Ray lists for people: the state API, through the dashboard, and `ray.nodes()`.
+
+Beside it stand the same columns, made of our messages.
 
 Invariant: each column is taken from a field or is computed as its comment says; columns that the
 dashboard makes out of other sources than the GCS are not here.
@@ -18,7 +20,18 @@ def listings() -> list[Reading]:
     """The readings, by what is listed."""
     return [
         _listing("actors.list", {}, "actors", "actor_id", ACTOR),
+        _listing("jobs.list", {}, "jobs", "job_id", JOB, is_of_people),
         _listing("nodes.list", {}, "nodes", "node_id", NODE),
+        Reading(
+            "nodes.list",
+            {},
+            {"node_table": {}},
+            "ray.nodes()",
+            lambda found: {
+                node_id.hex(): {name: make(node) for name, make in RAY_NODES.items()}
+                for node_id, node in found.items()
+            },
+        ),
         _listing("workers.list", {}, "workers", "worker_id", WORKER),
         _listing(
             "placement_groups.list", {}, "placement_groups", "placement_group_id", PLACEMENT_GROUP
@@ -33,16 +46,20 @@ def _listing(
     what: str,
     key: str,
     columns: dict[str, Callable[[Any], Any]],
+    is_listed: Callable[[Any], bool] = lambda _: True,
 ) -> Reading:
     def ours(found: Any) -> Any:
         entries: Iterable[Any] = found.values() if isinstance(found, dict) else found
-        rows = [{name: make(each) for name, make in columns.items()} for each in entries]
+        rows = [
+            {name: make(each) for name, make in columns.items()}
+            for each in entries
+            if is_listed(each)
+        ]
         return {row[key]: row for row in rows}
 
     def theirs(found: Any) -> Any:
         return {
-            entry: {name: _shown(row.get(name)) for name in columns}
-            for entry, row in found.items()
+            entry: {name: _shown(row.get(name)) for name in columns} for entry, row in found.items()
         }
 
     ways = {"listed": {"what": what, "key": key}}
@@ -64,6 +81,23 @@ def _state(task: Any) -> str:
     return str(messages.TaskStatus.Name(max(task.state_updates.state_ts_ns, default=0)))
 
 
+def is_of_people(job: Any) -> bool:
+    """Whether a job is listed: the dashboard leaves its own drivers out."""
+    return not job.config.ray_namespace.startswith("_ray_internal_")
+
+
+def _status(job: Any) -> str:
+    # A driver has no status of its own: one that has ended has succeeded.
+    if job.HasField("job_info"):
+        return str(job.job_info.status)
+    return "SUCCEEDED" if job.is_dead else "RUNNING"
+
+
+def _of_submission(job: Any, name: str) -> Any:
+    # A submitted job's times and command are those of its submission, not of its driver.
+    return getattr(job.job_info if job.HasField("job_info") else job, name) or None
+
+
 ACTOR: dict[str, Callable[[Any], Any]] = {
     "actor_id": lambda actor: actor.actor_id.hex(),
     "class_name": lambda actor: actor.class_name or None,
@@ -76,6 +110,17 @@ ACTOR: dict[str, Callable[[Any], Any]] = {
     "required_resources": lambda actor: dict(actor.required_resources) or None,
     "is_detached": lambda actor: actor.is_detached or None,
     "repr_name": lambda actor: actor.repr_name or None,
+}
+JOB: dict[str, Callable[[Any], Any]] = {
+    "job_id": lambda job: job.job_id.hex(),
+    "type": lambda job: "SUBMISSION" if job.HasField("job_info") else "DRIVER",
+    "submission_id": lambda job: job.config.metadata.get("job_submission_id"),
+    "status": _status,
+    "entrypoint": lambda job: _of_submission(job, "entrypoint"),
+    "start_time": lambda job: _of_submission(job, "start_time"),
+    "end_time": lambda job: _of_submission(job, "end_time"),
+    "message": lambda job: job.job_info.message or None,
+    "driver_exit_code": lambda job: job.job_info.driver_exit_code or None,
 }
 NODE: dict[str, Callable[[Any], Any]] = {
     "node_id": lambda node: node.node_id.hex(),
@@ -102,9 +147,7 @@ PLACEMENT_GROUP: dict[str, Callable[[Any], Any]] = {
     "placement_group_id": lambda group: group.placement_group_id.hex(),
     "name": lambda group: group.name or None,
     "creator_job_id": lambda group: group.creator_job_id.hex(),
-    "state": lambda group: (
-        messages.PlacementGroupTableData.PlacementGroupState.Name(group.state)
-    ),
+    "state": lambda group: messages.PlacementGroupTableData.PlacementGroupState.Name(group.state),
     "is_detached": lambda group: group.is_detached or None,
 }
 TASK: dict[str, Callable[[Any], Any]] = {
@@ -116,4 +159,27 @@ TASK: dict[str, Callable[[Any], Any]] = {
     "func_or_class_name": lambda task: task.task_info.func_or_class_name or None,
     "node_id": lambda task: _hex(task.state_updates.node_id),
     "worker_id": lambda task: _hex(task.state_updates.worker_id),
+}
+RAY_NODES: dict[str, Callable[[Any], Any]] = {
+    "NodeID": lambda node: node.node_id.hex(),
+    "Alive": lambda node: node.state == messages.GcsNodeInfo.ALIVE,
+    "NodeManagerAddress": lambda node: node.node_manager_address,
+    "NodeManagerHostname": lambda node: node.node_manager_hostname,
+    "NodeManagerPort": lambda node: node.node_manager_port,
+    "ObjectManagerPort": lambda node: node.object_manager_port,
+    "ObjectStoreSocketName": lambda node: node.object_store_socket_name,
+    "RayletSocketName": lambda node: node.raylet_socket_name,
+    "MetricsExportPort": lambda node: node.metrics_export_port,
+    "MetricsAgentPort": lambda node: node.metrics_agent_port,
+    "DashboardAgentListenPort": lambda node: node.dashboard_agent_listen_port,
+    "NodeName": lambda node: node.node_name,
+    "RuntimeEnvAgentPort": lambda node: node.runtime_env_agent_port,
+    "DeathReason": lambda node: node.death_info.reason,
+    "DeathReasonMessage": lambda node: node.death_info.reason_message,
+    "alive": lambda node: node.state == messages.GcsNodeInfo.ALIVE,
+    # Of a dead node Ray shows none.
+    "Resources": lambda node: (
+        dict(node.resources_total) if node.state == messages.GcsNodeInfo.ALIVE else {}
+    ),
+    "Labels": lambda node: dict(node.labels),
 }

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from live.varies import UNORDERED, VARIES
+from live.varies import VARIES
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,9 @@ def _message(message: Message) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for field, value in message.ListFields():
         made = _field(field, value)
-        if (name, field.name) in UNORDERED:
-            made = sorted(made, key=repr)
         result[field.name] = Varying(made) if (name, field.name) in VARIES else made
-    for unknown in UnknownFieldSet(message):
+    unknown_fields: Iterable[Any] = cast("Any", UnknownFieldSet(message))
+    for unknown in unknown_fields:
         result[f"unknown field {unknown.field_number}"] = repr(unknown.data)
     return result
 

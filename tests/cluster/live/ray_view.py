@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any
 
 import ray
+import ray._raylet
 from ray._private.grpc_utils import init_grpc_channel
 from ray._private.state import GlobalState
-from ray._raylet import GcsErrorSubscriber, GcsLogSubscriber, GlobalStateAccessor
 from ray.core.generated import (
     autoscaler_pb2,
     gcs_pb2,
@@ -45,7 +46,7 @@ class RayView:
         self._gcs: Any = ray._private.worker.global_worker.gcs_client
         state = GlobalState()
         state._initialize_global_state(ray._private.state.state.gcs_options)
-        self._state: GlobalStateAccessor = state._connect_and_get_accessor()
+        self._state: Any = state._connect_and_get_accessor()
         self._channel = init_grpc_channel(address)
         self._loop = asyncio.new_event_loop()
         self._subscribers: dict[str, Any] = {}
@@ -164,7 +165,7 @@ class RayView:
         return self.nodes([{"node_id": node_id}]).get(node_id.hex())
 
     def node_table(self) -> Any:
-        """Ray's own dicts, which `ray.nodes()` returns."""
+        """The dicts of `ray.nodes()`."""
         return {node["NodeID"]: node for node in self._state.get_node_table()}
 
     def check_alive(self, node_ids: list[bytes]) -> Any:
@@ -287,8 +288,8 @@ class RayView:
 
     def listen(self, what: str) -> None:
         """Subscribes to "errors" or "logs"."""
-        kind = {"errors": GcsErrorSubscriber, "logs": GcsLogSubscriber}[what]
-        self._subscribers[what] = kind(address=self._address)
+        kind = {"errors": "GcsErrorSubscriber", "logs": "GcsLogSubscriber"}[what]
+        self._subscribers[what] = getattr(ray._raylet, kind)(address=self._address)
         self._subscribers[what].subscribe()
 
     def hear(self, what: str) -> Any:
@@ -301,7 +302,15 @@ class RayView:
         found = getattr(state_api, f"list_{what}")(
             address=self._dashboard, limit=10000, detail=True, raise_on_missing_output=True
         )
-        return {getattr(each, key): dict(each.asdict()) for each in found}
+        rows: list[dict[str, Any]] = [each.asdict() for each in found]
+        # Values that the other process can read without Ray.
+        return {
+            row[key]: {
+                name: value.value if isinstance(value, Enum) else value
+                for name, value in row.items()
+            }
+            for row in rows
+        }
 
     def close(self) -> None:
         """Ends the subscriptions."""

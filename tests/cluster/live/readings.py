@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from live.comparison import Reading
-from live.plain import by_task, plain
+from live.plain import by_task
 from live.ray_process import Made
 
 NAMESPACE = "elsewhere"
@@ -15,23 +15,19 @@ KV = b"live_kv"
 KEYS = {b"one": b"1", b"binary\x00\xff": bytes(range(256)), b"empty": b"", b"prefix/a": b"a"}
 
 
-def in_order(found: Any) -> Any:
-    """A list whose order says nothing."""
-    return sorted(plain(found), key=repr)
-
-
-def readings(made: Made, workers: dict[str, bytes]) -> list[Reading]:
+def readings(made: Made, host: str, workers: dict[str, bytes]) -> list[Reading]:
     """All readings of a cluster.
 
     Args:
         made: what runs there.
+        host: the address of each node.
         workers: ids of workers, by a word for each.
     """
     return [
         *_kv(),
         *_jobs(made),
         *_actors(made),
-        *_nodes(made),
+        *_nodes(made, host),
         *_workers(workers),
         *_groups(made),
         *_resources(),
@@ -41,6 +37,7 @@ def readings(made: Made, workers: dict[str, bytes]) -> list[Reading]:
 
 def _kv() -> list[Reading]:
     made = []
+    asked: dict[str, Any]
     for key in [*KEYS, b"missing"]:
         asked = {"key": key, "namespace": KV}
         ways: dict[str, Any] = {"kv_get": asked, "kv_get_async": asked}
@@ -58,10 +55,8 @@ def _kv() -> list[Reading]:
         asked = {"prefix": prefix, "namespace": namespace}
         ways = {"kv_keys": asked, "kv_keys_async": asked}
         note = f"{namespace.decode()}, {prefix!r}"
-        made.append(Reading("kv.keys", asked, ways, note, in_order))
-    made.append(
-        Reading("kv.get_internal_config", {}, {"internal_config": {}}, ours_as=json.loads)
-    )
+        made.append(Reading("kv.keys", asked, ways, note, sorted))
+    made.append(Reading("kv.get_internal_config", {}, {"internal_config": {}}, ours_as=json.loads))
     return made
 
 
@@ -72,6 +67,7 @@ def _jobs(made: Made) -> list[Reading]:
         Reading(name, {}, {"jobs": {}, "jobs_async": {}, "jobs_accessor": {}}),
         Reading(name, {"limit": 2}, {"jobs_stub": {"limit": 2}}, "limit"),
     ]
+    asked: dict[str, Any]
     for wanted in (own, "submitted", "no such job"):
         asked = {"job_or_submission_id": wanted}
         ways: dict[str, Any] = {"jobs": asked, "jobs_async": asked}
@@ -115,6 +111,7 @@ def _actors(made: Made) -> list[Reading]:
     result.append(Reading(name, {"job_id": job}, ways, "of a job"))
     ways = {"actors_async": {"job_id": job, "state": "DEAD"}}
     result.append(Reading(name, {"job_id": job, "state": "DEAD"}, ways, "of a job, DEAD"))
+    asked: dict[str, Any]
     for word, actor in {**made.actors, "unknown": bytes(16)}.items():
         asked = {"actor_id": actor}
         result.append(Reading("actors.get", asked, {"actor": asked}, word))
@@ -152,7 +149,7 @@ def _actors(made: Made) -> list[Reading]:
     return result
 
 
-def _nodes(made: Made) -> list[Reading]:
+def _nodes(made: Made, host: str) -> list[Reading]:
     name = "nodes.list"
     result = [
         Reading(name, {}, {"nodes": {}, "nodes_async": {}}),
@@ -168,10 +165,12 @@ def _nodes(made: Made) -> list[Reading]:
     result.append(Reading(name, {"node_ids": some, "state": "ALIVE"}, ways, "by ids, ALIVE"))
     ways = {"nodes": {"selectors": [{"is_head_node": True}]}}
     result.append(Reading(name, {"is_head": True}, ways, "the head"))
-    ways = {"nodes": {"selectors": [{"node_name": "no such name"}]}}
-    result.append(Reading(name, {"names": ["no such name"]}, ways, "by name"))
-    ways = {"nodes": {"selectors": [{"node_ip_address": "192.0.2.255"}]}}
-    result.append(Reading(name, {"ip_addresses": ["192.0.2.255"]}, ways, "by address"))
+    # A node that was given no name has its address for one.
+    for wanted, which in ((host, "all"), ("no such", "none")):
+        ways = {"nodes": {"selectors": [{"node_name": wanted}]}}
+        result.append(Reading(name, {"names": [wanted]}, ways, f"by name, {which}"))
+        ways = {"nodes": {"selectors": [{"node_ip_address": wanted}]}}
+        result.append(Reading(name, {"ip_addresses": [wanted]}, ways, f"by address, {which}"))
     result.append(Reading(name, {"limit": 2}, {"nodes_async": {"limit": 2}}, "limit"))
     for word, node in {**made.nodes, "unknown": bytes(28)}.items():
         ways = {"node": {"node_id": node}}
@@ -207,9 +206,7 @@ def _workers(workers: dict[str, bytes]) -> list[Reading]:
         Reading(
             name, {"has_paused_threads": True}, {"workers_state_api": {"filters": paused}}, "paused"
         ),
-        Reading(
-            name, {"limit": 3}, {"workers_state_api": {"filters": [], "limit": 3}}, "limit"
-        ),
+        Reading(name, {"limit": 3}, {"workers_state_api": {"filters": [], "limit": 3}}, "limit"),
     ]
     for word, worker in {**workers, "unknown": bytes(28)}.items():
         asked = {"worker_id": worker}
@@ -225,10 +222,10 @@ def _groups(made: Made) -> list[Reading]:
     ]
     for word, group in {**made.groups, "unknown": bytes(18)}.items():
         ways: dict[str, Any] = {"group": {"group_id": group}}
-        asked = {"placement_group_id": group}
+        asked: dict[str, Any] = {"placement_group_id": group}
         result.append(Reading("placement_groups.get", asked, ways, word))
     for group_name in ("known", "gone", "missing"):
-        asked: dict[str, Any] = {"name": group_name, "namespace": NAMESPACE}
+        asked = {"name": group_name, "namespace": NAMESPACE}
         ways = {"named_group": asked}
         result.append(Reading("placement_groups.get_named", asked, ways, group_name))
     return result

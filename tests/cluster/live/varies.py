@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may differ between two readings of one cluster, field by field, each with its reason."""
+"""The fields that differ between two readings of one cluster at rest, each with its reason.
+
+They are all that `./dev live` does not compare. Timestamps, loads and idle durations are not among
+them: the workload leaves no node idle and changes nothing, so that these stand still.
+"""
 
 from __future__ import annotations
 
-# Another moment has another value.
 VARIES: dict[tuple[str, str], str] = {
     (
         "ray.rpc.autoscaler.ClusterResourceState",
@@ -14,6 +17,3 @@ VARIES: dict[tuple[str, str], str] = {
         "node_state_version",
     ): "the version of the reply that it is in",
 }
-
-# The GCS walks a hash map to fill these: the same entries come in any order.
-UNORDERED: set[tuple[str, str]] = set()

@@ -46,7 +46,6 @@ class Made:
     tasks: dict[str, bytes] = field(default_factory=dict)
 
 
-@ray.remote(num_cpus=0)
 class Alive:
     """An actor that does nothing."""
 
@@ -54,7 +53,6 @@ class Alive:
         return "pong"
 
 
-@ray.remote(num_cpus=0)
 class FailsToStart:
     """An actor whose constructor raises."""
 
@@ -65,22 +63,25 @@ class FailsToStart:
         pass
 
 
-@ray.remote(num_cpus=0, max_retries=0)
 def succeed(number: int) -> int:
     """A task that ends well."""
     return number
 
 
-@ray.remote(num_cpus=0, max_retries=0)
 def fail() -> None:
     """A task that raises."""
     raise ValueError("this task fails")
 
 
-@ray.remote(num_cpus=0, max_retries=0)
 def run_on() -> None:
     """A task that does not end while the cluster lives."""
     time.sleep(24 * 3600)
+
+
+# Decorators would take the types away.
+AN_ACTOR = ray.remote(num_cpus=0)(Alive)
+A_FAILING_ACTOR = ray.remote(num_cpus=0)(FailsToStart)
+TASK = ray.remote(num_cpus=0, max_retries=0)
 
 
 def eventually(what: str, condition: Callable[[], bool]) -> None:
@@ -96,7 +97,11 @@ class Workload:
     """The cluster, and what runs there."""
 
     def __init__(self, dashboard_port: int) -> None:
-        """Starts the head and two more raylets, and connects this process as a driver."""
+        """Starts the raylets, and connects this process as a driver.
+
+        Three go on: the head, one that is drained, and one to try things on. One is killed, and one
+        is there for the tests to end.
+        """
         common = {"object_store_memory": OBJECT_STORE_BYTES}
         self.cluster = Cluster(
             initialize_head=True,
@@ -112,10 +117,12 @@ class Workload:
         ended = self.cluster.add_node(**common, num_cpus=1, wait=False)
         leaving = self.cluster.add_node(**common, num_cpus=1, resources={"leaving": 10}, wait=False)
         spare = self.cluster.add_node(**common, num_cpus=1, resources={"spare": 10}, wait=False)
+        to_end = self.cluster.add_node(**common, num_cpus=0, wait=False)
         self.cluster.wait_for_nodes()
         self.made = Made()
         head = self.cluster.head_node
         named = {"head": head, "ended": ended, "leaving": leaving, "spare": spare}
+        named["to_end"] = to_end
         self.made.nodes = {name: bytes.fromhex(node.node_id) for name, node in named.items()}
         self._ended = ended
         self._kept: list[Any] = []
@@ -155,7 +162,7 @@ class Workload:
         )
 
     def _make_actors(self) -> None:
-        kinds = {
+        kinds: dict[str, dict[str, Any]] = {
             "alive": {},
             "on_spare": {"resources": {"spare": 1}},
             "on_leaving": {"resources": {"leaving": 1}},
@@ -165,16 +172,14 @@ class Workload:
             "killed": {"name": "gone"},
             "to_kill": {},
         }
-        handles = {name: Alive.options(**options).remote() for name, options in kinds.items()}
-        handles["failed"] = FailsToStart.remote()
+        handles = {name: AN_ACTOR.options(**options).remote() for name, options in kinds.items()}
+        handles["failed"] = A_FAILING_ACTOR.remote()
         self._kept += handles.values()
         ray.get([handle.ping.remote() for name, handle in handles.items() if name != "failed"])
-        handles["pending"] = Alive.options(resources={"absent": 1}).remote()
+        handles["pending"] = AN_ACTOR.options(resources={"absent": 1}).remote()
         self._kept.append(handles["pending"])
         ray.kill(handles["killed"])
-        self.made.actors = {
-            name: handle._actor_id.binary() for name, handle in handles.items()
-        }
+        self.made.actors = {name: handle._actor_id.binary() for name, handle in handles.items()}
 
     def _make_groups(self) -> None:
         groups = {
@@ -193,10 +198,10 @@ class Workload:
 
     def _make_tasks(self) -> None:
         refs = {
-            "first": succeed.options(name="ends_well").remote(1),
-            "second": succeed.options(name="ends_well").remote(2),
-            "failed": fail.remote(),
-            "running": run_on.remote(),
+            "first": TASK(succeed).options(name="ends_well").remote(1),
+            "second": TASK(succeed).options(name="ends_well").remote(2),
+            "failed": TASK(fail).remote(),
+            "running": TASK(run_on).remote(),
         }
         self._kept += refs.values()
         ray.wait([refs["first"], refs["second"], refs["failed"]], num_returns=3)
