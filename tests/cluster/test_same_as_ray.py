@@ -58,7 +58,7 @@ def test_every_accessor_that_reads_gives_what_rays_own_clients_give(
     for key, value in KEYS.items():
         clients.blocking.kv.put(key, value, namespace=KV)
     host = ray_process.address.rpartition(":")[0]
-    workers = some_workers(clients)
+    workers = some_workers(ray_process, clients)
     results = [
         result
         for reading in [*readings(ray_process.made, host, workers), *listings()]
@@ -73,13 +73,12 @@ def test_every_accessor_that_reads_gives_what_rays_own_clients_give(
     assert not wrong, "\n".join(wrong)
 
 
-def some_workers(clients: Clients) -> dict[str, bytes]:
-    """A living and a dead worker, and a driver."""
-    workers = clients.blocking.workers.list()
-    return {
-        "alive": next(bytes(key) for key, each in workers.items() if each.is_alive),
-        "dead": next(bytes(key) for key, each in workers.items() if not each.is_alive),
-    }
+def some_workers(ray_process: RayProcess, clients: Clients) -> dict[str, bytes]:
+    """A worker that lives on, since it is an actor's, and a dead one."""
+    actor = clients.blocking.actors.get(ray_process.made.actors["alive"])
+    assert actor is not None
+    dead = clients.blocking.workers.list(is_alive=False)
+    return {"alive": actor.address.worker_id, "dead": bytes(next(iter(dead)))}
 
 
 def eventually(what: str, condition: Callable[[], bool]) -> None:
@@ -113,16 +112,13 @@ def test_ray_counts_on_from_our_job_id_and_sees_the_job_that_was_added_and_finis
     ray_process: RayProcess, clients: Clients
 ) -> None:
     job_id = clients.blocking.jobs.next_id()
-    assert ray_process.ask("next_job_id") == job_id.to_int() + 1
+    assert ray_process.ask("next_job_id_accessor") == job_id.to_int() + 1
     driver = clients.blocking.jobs.list()[JobID(ray_process.made.driver_job)]
-    clients.blocking.jobs.add(
-        {
-            "job_id": bytes(job_id),
-            "config": {"ray_namespace": "added"},
-            "driver_address": driver.driver_address,
-            "entrypoint": "added by hand",
-        }
-    )
+    added = messages.JobTableData()
+    added.CopyFrom(driver)
+    added.job_id, added.entrypoint = bytes(job_id), "added by hand"
+    added.ClearField("is_running_tasks")  # the GCS asks the driver, and stores nothing
+    clients.blocking.jobs.add(added)
     job = ray_process.ask("jobs")[job_id.hex()]
     assert (job["entrypoint"], job.get("is_dead", False)) == ("added by hand", False)
     clients.blocking.jobs.mark_finished(job_id)
@@ -131,11 +127,11 @@ def test_ray_counts_on_from_our_job_id_and_sees_the_job_that_was_added_and_finis
 
 def test_ray_sees_the_actor_dead_that_was_killed(ray_process: RayProcess, clients: Clients) -> None:
     actor_id = ray_process.made.actors["to_kill"]
-    assert ray_process.ask("actor", actor_id=actor_id)["state"] == "ALIVE"
+    assert ray_process.ask("actor_accessor", actor_id=actor_id)["state"] == "ALIVE"
     clients.blocking.actors.kill(actor_id)
     eventually(
         "the actor is dead",
-        lambda: ray_process.ask("actor", actor_id=actor_id)["state"] == "DEAD",
+        lambda: ray_process.ask("actor_accessor", actor_id=actor_id)["state"] == "DEAD",
     )
 
 
@@ -163,19 +159,21 @@ def test_ray_sees_the_placement_group_that_was_created_and_removed(
         }
     )
     groups.wait_until_ready(group_id, timeout=30)
-    group = ray_process.ask("group", group_id=group_id)
+    group = ray_process.ask("group_accessor", group_id=group_id)
     assert (group["name"], group["state"]) == ("by_hand", "CREATED")
     groups.remove(group_id)
     eventually(
         "the group is removed",
-        lambda: ray_process.ask("group", group_id=group_id)["state"] == "REMOVED",
+        lambda: ray_process.ask("group_accessor", group_id=group_id)["state"] == "REMOVED",
     )
 
     groups.remove(ray_process.made.groups["to_remove"])
     eventually(
         "Ray's own group is removed",
         lambda: (
-            ray_process.ask("group", group_id=ray_process.made.groups["to_remove"])["state"]
+            ray_process.ask("group_accessor", group_id=ray_process.made.groups["to_remove"])[
+                "state"
+            ]
             == "REMOVED"
         ),
     )
@@ -219,7 +217,8 @@ def test_ray_sees_the_node_draining_and_resized(ray_process: RayProcess, clients
     node_id = ray_process.made.nodes["spare"]
     assert ours.resize_raylet_resource_instances(node_id, {"CPU": 3})["CPU"] == 3
     eventually(
-        "the node has three CPUs", lambda: ray_process.ask("total")[node_id.hex()]["CPU"] == 3
+        "the node has three CPUs",
+        lambda: ray_process.ask("total_accessor")[node_id.hex()]["CPU"] == 3,
     )
     answer = ours.drain_node(node_id, reason="DRAIN_NODE_REASON_IDLE_TERMINATION")
     assert not answer.is_accepted
@@ -303,12 +302,12 @@ def test_rays_subscriber_hears_the_logs_that_were_published(
 
 def test_ray_sees_what_workers_were_noted_with(ray_process: RayProcess, clients: Clients) -> None:
     ours = clients.blocking.workers
-    worker_id = some_workers(clients)["alive"]
+    worker_id = some_workers(ray_process, clients)["alive"]
     ours.update_debugger_port(worker_id, 4711)
-    assert ray_process.ask("debugger_port", worker_id=worker_id) == 4711
+    assert ray_process.ask("debugger_port_accessor", worker_id=worker_id) == 4711
     ours.update_debugger_port(worker_id, 0)
     ours.update_paused_threads(worker_id, 2)
-    assert ray_process.ask("worker", worker_id=worker_id)["num_paused_threads"] == 2
+    assert ray_process.ask("worker_accessor", worker_id=worker_id)["num_paused_threads"] == 2
     paused = [("num_paused_threads", ">", "0")]
     assert [*ray_process.ask("workers_state_api", filters=paused)] == [worker_id.hex()]
     assert [*ours.list(has_paused_threads=True)] == [worker_id]
@@ -321,14 +320,15 @@ def test_ray_sees_what_workers_were_noted_with(ray_process: RayProcess, clients:
         "ip_address": "192.0.2.9",
     }
     ours.add({"worker_address": address, "is_alive": True, "pid": 77})
-    assert ray_process.ask("worker", worker_id=bytes([8] * 28))["pid"] == 77
+    assert ray_process.ask("worker_accessor", worker_id=bytes([8] * 28))["pid"] == 77
     ours.report_failure(
         {"worker_address": address, "exit_type": "SYSTEM_ERROR", "exit_detail": "made up"}
     )
     eventually(
         "the worker has ended",
         lambda: (
-            ray_process.ask("worker", worker_id=bytes([8] * 28)).get("exit_detail") == "made up"
+            ray_process.ask("worker_accessor", worker_id=bytes([8] * 28)).get("exit_detail")
+            == "made up"
         ),
     )
 

@@ -22,6 +22,11 @@ from gcs_cffi.errors import GcsError
 from live.plain import leaves, plain
 from live.ray_process import RayProcess
 
+LEGEND = (
+    "Ray's ways: *_accessor is its GlobalStateAccessor, *_state_api the data source of its state "
+    "API, *_stub a stub\ngenerated from its protocol, ray_* its public functions; what is left is "
+    "its GcsClient, blocking or async."
+)
 TRIES = 8
 PAUSE_SECONDS = 0.5
 
@@ -124,7 +129,7 @@ def compare_once(name: str, way: str, before: Any, theirs: Any, after: Any) -> C
 def tally(results: list[Compared]) -> str:
     """A table of what was compared: a line for each accessor and each of Ray's ways."""
     names = {each.name.partition(" ")[0]: None for each in results}
-    line = "{:<40} {:<22} {:>8} {:>8} {:>8} {:>8} {:>7}".format
+    line = "{:<40} {:<26} {:>8} {:>8} {:>8} {:>8} {:>7}".format
     head = line("accessor", "Ray's way", "readings", "entries", "fields", "varying", "differ")
     lines = [head, "-" * len(head)]
     for name in names:
@@ -134,6 +139,7 @@ def tally(results: list[Compared]) -> str:
             lines.append(line(name, way, len(of_way), *_sums(of_way)))
     lines.append(line(f"{len(names)} accessors", "", len(results), *_sums(results)))
     retried = sum(each.tries > 1 for each in results)
+    lines.append(LEGEND)
     lines.append(f"each read by the async and by the blocking client; {retried} read anew")
     return "\n".join(lines)
 

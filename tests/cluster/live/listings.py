@@ -25,7 +25,7 @@ def listings() -> list[Reading]:
         Reading(
             "nodes.list",
             {},
-            {"node_table": {}},
+            {"ray_nodes": {}},
             "ray.nodes()",
             lambda found: {
                 node_id.hex(): {name: make(node) for name, make in RAY_NODES.items()}
@@ -62,7 +62,7 @@ def _listing(
             entry: {name: _shown(row.get(name)) for name in columns} for entry, row in found.items()
         }
 
-    ways = {"listed": {"what": what, "key": key}}
+    ways = {"ray_util_state_list": {"what": what, "key": key}}
     return Reading(accessor, arguments, ways, f"list_{what}()", ours, theirs)
 
 

@@ -83,7 +83,7 @@ class RayView:
     def kv_put(self, key: bytes, value: bytes, overwrite: bool, namespace: bytes) -> Any:
         return self._gcs.internal_kv_put(key, value, overwrite, namespace, SECONDS)
 
-    def internal_config(self) -> Any:
+    def internal_config_accessor(self) -> Any:
         return json.loads(self._state.get_system_config())
 
     # Jobs.
@@ -102,7 +102,7 @@ class RayView:
         reply = self._stub("JobInfoGcsService").GetAllJobInfo(request, timeout=SECONDS)
         return _keyed("job_id", reply.job_info_list)
 
-    def next_job_id(self) -> int:
+    def next_job_id_accessor(self) -> int:
         return int(self._state.get_next_job_id())
 
     # Actors.
@@ -129,21 +129,21 @@ class RayView:
         reply = self._stub("ActorInfoGcsService").GetAllActorInfo(request, timeout=SECONDS)
         return _keyed("actor_id", reply.actor_table_data)
 
-    def actor(self, actor_id: bytes) -> Any:
+    def actor_accessor(self, actor_id: bytes) -> Any:
         return _parsed(gcs_pb2.ActorTableData, self._state.get_actor_info(ray.ActorID(actor_id)))
 
-    def named_actor(self, name: str, namespace: str) -> Any:
+    def ray_get_actor(self, name: str, namespace: str) -> Any:
         try:
             handle = ray.get_actor(name, namespace)
         except ValueError:
             return None
-        return self.actor(handle._actor_id.binary())
+        return self.actor_accessor(handle._actor_id.binary())
 
-    def named_actors(self) -> Any:
+    def ray_list_named_actors(self) -> Any:
         found = ray.util.list_named_actors(all_namespaces=True)
         return sorted([each["namespace"], each["name"]] for each in found)
 
-    def named_actors_here(self) -> Any:
+    def ray_list_named_actors_here(self) -> Any:
         return sorted(ray.util.list_named_actors())
 
     # Nodes.
@@ -164,7 +164,7 @@ class RayView:
     def node(self, node_id: bytes) -> Any:
         return self.nodes([{"node_id": node_id}]).get(node_id.hex())
 
-    def node_table(self) -> Any:
+    def ray_nodes(self) -> Any:
         """The dicts of `ray.nodes()`."""
         return {node["NodeID"]: node for node in self._state.get_node_table()}
 
@@ -196,12 +196,12 @@ class RayView:
             self._source("get_all_worker_info", filters=filters, limit=limit).worker_table_data
         )
 
-    def worker(self, worker_id: bytes) -> Any:
+    def worker_accessor(self, worker_id: bytes) -> Any:
         return _parsed(
             gcs_pb2.WorkerTableData, self._state.get_worker_info(ray.WorkerID(worker_id))
         )
 
-    def debugger_port(self, worker_id: bytes) -> int:
+    def debugger_port_accessor(self, worker_id: bytes) -> int:
         return int(self._state.get_worker_debugger_port(ray.WorkerID(worker_id)))
 
     # Placement groups.
@@ -214,17 +214,17 @@ class RayView:
         reply = self._source("get_all_placement_group_info", limit=limit)
         return _keyed("placement_group_id", reply.placement_group_table_data)
 
-    def group(self, group_id: bytes) -> Any:
+    def group_accessor(self, group_id: bytes) -> Any:
         found = self._state.get_placement_group_info(ray.PlacementGroupID(group_id))
         return _parsed(gcs_pb2.PlacementGroupTableData, found)
 
-    def named_group(self, name: str, namespace: str) -> Any:
+    def named_group_accessor(self, name: str, namespace: str) -> Any:
         found = self._state.get_placement_group_by_name(name, namespace)
         return _parsed(gcs_pb2.PlacementGroupTableData, found)
 
     # Resources.
 
-    def available(self) -> Any:
+    def available_accessor(self) -> Any:
         return {
             each.node_id.hex(): dict(each.resources_available)
             for each in map(
@@ -232,7 +232,7 @@ class RayView:
             )
         }
 
-    def total(self) -> Any:
+    def total_accessor(self) -> Any:
         return {
             each.node_id.hex(): dict(each.resources_total)
             for each in map(
@@ -298,7 +298,7 @@ class RayView:
 
     # The state API as people use it, through the dashboard.
 
-    def listed(self, what: str, key: str) -> Any:
+    def ray_util_state_list(self, what: str, key: str) -> Any:
         found = getattr(state_api, f"list_{what}")(
             address=self._dashboard, limit=10000, detail=True, raise_on_missing_output=True
         )

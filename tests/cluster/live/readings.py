@@ -35,6 +35,11 @@ def readings(made: Made, host: str, workers: dict[str, bytes]) -> list[Reading]:
     ]
 
 
+def _limited(accessor: str, limit: int, ways: dict[str, Any]) -> Reading:
+    """A reading with a limit: how many. Which ones is up to the GCS, and can differ each time."""
+    return Reading(accessor, {"limit": limit}, ways, "limit", len, len)
+
+
 def _kv() -> list[Reading]:
     made = []
     asked: dict[str, Any]
@@ -56,7 +61,9 @@ def _kv() -> list[Reading]:
         ways = {"kv_keys": asked, "kv_keys_async": asked}
         note = f"{namespace.decode()}, {prefix!r}"
         made.append(Reading("kv.keys", asked, ways, note, sorted))
-    made.append(Reading("kv.get_internal_config", {}, {"internal_config": {}}, ours_as=json.loads))
+    made.append(
+        Reading("kv.get_internal_config", {}, {"internal_config_accessor": {}}, ours_as=json.loads)
+    )
     return made
 
 
@@ -65,7 +72,7 @@ def _jobs(made: Made) -> list[Reading]:
     own = made.driver_job.hex()
     result = [
         Reading(name, {}, {"jobs": {}, "jobs_async": {}, "jobs_accessor": {}}),
-        Reading(name, {"limit": 2}, {"jobs_stub": {"limit": 2}}, "limit"),
+        _limited(name, 2, {"jobs_stub": {"limit": 2}}),
     ]
     asked: dict[str, Any]
     for wanted in (own, "submitted", "no such job"):
@@ -96,6 +103,7 @@ def _actors(made: Made) -> list[Reading]:
             {"actors_stub": {"show_dead_jobs": True}},
             "with those of dead jobs",
         ),
+        _limited(name, 3, {"actors_state_api": {"filters": [], "limit": 3}}),
     ]
     for state in ("ALIVE", "DEAD", "PENDING_CREATION", "RESTARTING", "DEPENDENCIES_UNREADY"):
         ways: dict[str, Any] = {
@@ -114,7 +122,7 @@ def _actors(made: Made) -> list[Reading]:
     asked: dict[str, Any]
     for word, actor in {**made.actors, "unknown": bytes(16)}.items():
         asked = {"actor_id": actor}
-        result.append(Reading("actors.get", asked, {"actor": asked}, word))
+        result.append(Reading("actors.get", asked, {"actor_accessor": asked}, word))
         if word in ("alive", "failed", "unknown"):
             result.append(Reading(name, asked, {"actors_async": asked}, word))
     for actor_name, namespace in (
@@ -126,13 +134,13 @@ def _actors(made: Made) -> list[Reading]:
     ):
         asked = {"name": actor_name, "namespace": namespace}
         note = f"{actor_name} in {namespace}"
-        result.append(Reading("actors.get_named", asked, {"named_actor": asked}, note))
+        result.append(Reading("actors.get_named", asked, {"ray_get_actor": asked}, note))
     everywhere = {"all_namespaces": True}
     result.append(
         Reading(
             "actors.list_named",
             everywhere,
-            {"named_actors": {}},
+            {"ray_list_named_actors": {}},
             "all",
             lambda found: sorted([each.ray_namespace, each.name] for each in found),
         )
@@ -141,7 +149,7 @@ def _actors(made: Made) -> list[Reading]:
         Reading(
             "actors.list_named",
             {"namespace": NAMESPACE},
-            {"named_actors_here": {}},
+            {"ray_list_named_actors_here": {}},
             "one namespace",
             lambda found: sorted(each.name for each in found),
         )
@@ -171,7 +179,7 @@ def _nodes(made: Made, host: str) -> list[Reading]:
         result.append(Reading(name, {"names": [wanted]}, ways, f"by name, {which}"))
         ways = {"nodes": {"selectors": [{"node_ip_address": wanted}]}}
         result.append(Reading(name, {"ip_addresses": [wanted]}, ways, f"by address, {which}"))
-    result.append(Reading(name, {"limit": 2}, {"nodes_async": {"limit": 2}}, "limit"))
+    result.append(_limited(name, 2, {"nodes_async": {"limit": 2}}))
     for word, node in {**made.nodes, "unknown": bytes(28)}.items():
         ways = {"node": {"node_id": node}}
         result.append(Reading("nodes.get", {"node_id": node}, ways, word))
@@ -180,6 +188,7 @@ def _nodes(made: Made, host: str) -> list[Reading]:
     result.append(Reading("nodes.check_alive", everyone, ways))
     liveness = "nodes.address_and_liveness"
     result.append(Reading(liveness, {}, {"address_and_liveness": {}}))
+    result.append(_limited(liveness, 2, {"address_and_liveness": {"limit": 2}}))
     ways = {"address_and_liveness": {"state_filter": 1}}
     result.append(Reading(liveness, {"state": "DEAD"}, ways, "DEAD"))
     asked = {"node_ids": some}
@@ -206,11 +215,11 @@ def _workers(workers: dict[str, bytes]) -> list[Reading]:
         Reading(
             name, {"has_paused_threads": True}, {"workers_state_api": {"filters": paused}}, "paused"
         ),
-        Reading(name, {"limit": 3}, {"workers_state_api": {"filters": [], "limit": 3}}, "limit"),
+        _limited(name, 3, {"workers_state_api": {"filters": [], "limit": 3}}),
     ]
     for word, worker in {**workers, "unknown": bytes(28)}.items():
         asked = {"worker_id": worker}
-        result.append(Reading("workers.get", asked, {"worker": asked}, word))
+        result.append(Reading("workers.get", asked, {"worker_accessor": asked}, word))
     return result
 
 
@@ -218,23 +227,23 @@ def _groups(made: Made) -> list[Reading]:
     name = "placement_groups.list"
     result = [
         Reading(name, {}, {"groups_accessor": {}, "groups_state_api": {}}),
-        Reading(name, {"limit": 2}, {"groups_state_api": {"limit": 2}}, "limit"),
+        _limited(name, 2, {"groups_state_api": {"limit": 2}}),
     ]
     for word, group in {**made.groups, "unknown": bytes(18)}.items():
-        ways: dict[str, Any] = {"group": {"group_id": group}}
+        ways: dict[str, Any] = {"group_accessor": {"group_id": group}}
         asked: dict[str, Any] = {"placement_group_id": group}
         result.append(Reading("placement_groups.get", asked, ways, word))
     for group_name in ("known", "gone", "missing"):
         asked = {"name": group_name, "namespace": NAMESPACE}
-        ways = {"named_group": asked}
+        ways = {"named_group_accessor": asked}
         result.append(Reading("placement_groups.get_named", asked, ways, group_name))
     return result
 
 
 def _resources() -> list[Reading]:
     return [
-        Reading("resources.available", {}, {"available": {}}),
-        Reading("resources.total", {}, {"total": {}}),
+        Reading("resources.available", {}, {"available_accessor": {}}),
+        Reading("resources.total", {}, {"total_accessor": {}}),
         Reading("resources.usage", {}, {"usage": {}, "usage_accessor": {}}),
         Reading("resources.draining_nodes", {}, {"draining": {}, "draining_accessor": {}}),
         Reading(
@@ -258,9 +267,7 @@ def _tasks(made: Made) -> list[Reading]:
             "without drivers",
             by_task,
         ),
-        Reading(
-            name, {"limit": 4}, {"tasks_state_api": {"filters": [], "limit": 4}}, "limit", by_task
-        ),
+        _limited(name, 4, {"tasks_state_api": {"filters": [], "limit": 4}}),
     ]
     job, actor = made.driver_job, made.actors["alive"]
     failed = made.tasks["failed"]
