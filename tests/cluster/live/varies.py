@@ -2,7 +2,7 @@
 """The fields that differ between two readings of one cluster at rest, each with its reason.
 
 They are all that `./dev live` does not compare. Timestamps, loads and idle durations are not among
-them: the workload leaves no node idle and changes nothing, so that these stand still.
+them: while nothing happens, the GCS says the same again; where one has moved, it is read anew.
 """
 
 from __future__ import annotations
