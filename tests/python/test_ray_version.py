@@ -89,13 +89,10 @@ def ray_version(gcs: sync.GcsClient) -> str:
 
 
 def test_a_status_of_rays_that_comes_as_an_abort_is_one(blocking_gcs: sync.GcsClient) -> None:
-    request = {
-        "subscriber_id": bytes(28),
-        "commands": [{"channel_type": "RAY_ERROR_INFO_CHANNEL", "subscribe_message": {}}],
-    }
-    with pytest.raises(gcs_cffi.GcsStatusError, match="RAY_ERROR_INFO_CHANNEL") as caught:
-        blocking_gcs.call("ControlPlanePubSubGcsService", "GcsSubscriberCommandBatch", request)
-    assert caught.value.code_name == "RAY_INVALID_ARGUMENT"
+    request = {"node_id": bytes(28), "resources": {"CPU": 1}}
+    with pytest.raises(gcs_cffi.GcsStatusError, match="is not alive") as caught:
+        blocking_gcs.call("AutoscalerStateService", "ResizeRayletResourceInstances", request)
+    assert caught.value.code_name == "RAY_NOT_FOUND"
     assert caught.value.details.decode() == caught.value.message
     assert not caught.value.maybe_executed
 
