@@ -7,8 +7,10 @@
 Invariant: importing this package starts no thread and imports no protobuf.
 """
 
-from gcs_cffi import errors, ids, options, sync
+from gcs_cffi import errors, ids, messages, options, sync
 from gcs_cffi._native import version as _version
+from gcs_cffi.actors import Actors
+from gcs_cffi.autoscaler import Autoscaler
 from gcs_cffi.client import Connecting, GcsClient, connect
 from gcs_cffi.connection import StateWatch
 from gcs_cffi.errors import (
@@ -26,8 +28,10 @@ from gcs_cffi.errors import (
     UnavailableError,
     UnsupportedByServerError,
 )
+from gcs_cffi.events import Events
 from gcs_cffi.ids import (
     ActorID,
+    AnyID,
     BaseID,
     ClusterID,
     JobID,
@@ -40,13 +44,22 @@ from gcs_cffi.ids import (
 from gcs_cffi.jobs import Jobs
 from gcs_cffi.kv import KeyValueStore
 from gcs_cffi.nodes import Nodes
-from gcs_cffi.options import ClusterChange, Retry, State, StateChange, TlsConfig
+from gcs_cffi.options import ClusterChange, DrainAnswer, Retry, State, StateChange, TlsConfig
+from gcs_cffi.placement_groups import PlacementGroups
+from gcs_cffi.publishing import Errors, Logs
+from gcs_cffi.resources import Resources
+from gcs_cffi.runtime_envs import RuntimeEnvs
+from gcs_cffi.tasks import Tasks
+from gcs_cffi.workers import Workers
 
 __version__ = _version()
 
 __all__ = [
     "ActorID",
+    "Actors",
+    "AnyID",
     "AuthenticationError",
+    "Autoscaler",
     "BaseID",
     "ClientClosedError",
     "ClusterChange",
@@ -55,6 +68,9 @@ __all__ = [
     "Connecting",
     "ConnectionLostError",
     "DeadlineExceededError",
+    "DrainAnswer",
+    "Errors",
+    "Events",
     "ForkedError",
     "GcsClient",
     "GcsError",
@@ -64,23 +80,30 @@ __all__ = [
     "Jobs",
     "KeyValueStore",
     "LimitExceededError",
+    "Logs",
     "NodeID",
     "Nodes",
     "ObjectID",
     "PlacementGroupID",
+    "PlacementGroups",
+    "Resources",
     "Retry",
     "RpcError",
+    "RuntimeEnvs",
     "State",
     "StateChange",
     "StateWatch",
     "TaskID",
+    "Tasks",
     "TlsConfig",
     "UnavailableError",
     "UnsupportedByServerError",
     "WorkerID",
+    "Workers",
     "connect",
     "errors",
     "ids",
+    "messages",
     "options",
     "sync",
 ]

@@ -28,6 +28,15 @@ State = Literal["idle", "connecting", "ready", "lost", "closed"]
 the GCS has come back as another cluster."""
 
 
+class DrainAnswer(NamedTuple):
+    """What the GCS says to a request to drain a node."""
+
+    is_accepted: bool
+    """Whether the node is being drained now."""
+    rejection_reason: str
+    """Why it is not, for people; from Ray 2.10 on."""
+
+
 class StateChange(NamedTuple):
     """What a connection has become.
 

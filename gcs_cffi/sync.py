@@ -7,10 +7,36 @@
 Threads may share a client. Ctrl-C ends a call that waits, and cancels its RPC.
 """
 
+from gcs_cffi._sync.actors import Actors
+from gcs_cffi._sync.autoscaler import Autoscaler
 from gcs_cffi._sync.client import GcsClient, connect
 from gcs_cffi._sync.connection import StateWatch
+from gcs_cffi._sync.events import Events
 from gcs_cffi._sync.jobs import Jobs
 from gcs_cffi._sync.kv import KeyValueStore
 from gcs_cffi._sync.nodes import Nodes
+from gcs_cffi._sync.placement_groups import PlacementGroups
+from gcs_cffi._sync.publishing import Errors, Logs
+from gcs_cffi._sync.resources import Resources
+from gcs_cffi._sync.runtime_envs import RuntimeEnvs
+from gcs_cffi._sync.tasks import Tasks
+from gcs_cffi._sync.workers import Workers
 
-__all__ = ["GcsClient", "Jobs", "KeyValueStore", "Nodes", "StateWatch", "connect"]
+__all__ = [
+    "Actors",
+    "Autoscaler",
+    "Errors",
+    "Events",
+    "GcsClient",
+    "Jobs",
+    "KeyValueStore",
+    "Logs",
+    "Nodes",
+    "PlacementGroups",
+    "Resources",
+    "RuntimeEnvs",
+    "StateWatch",
+    "Tasks",
+    "Workers",
+    "connect",
+]

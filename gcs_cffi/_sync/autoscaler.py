@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, amounts, enum_number, integer, text
@@ -12,6 +12,7 @@ from gcs_cffi._methods import bundled
 from gcs_cffi._release import known, require
 from gcs_cffi._sync._typed import call, server_of
 from gcs_cffi.ids import NodeID
+from gcs_cffi.options import DrainAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from gcs_cffi._release import KnownMethod
     from gcs_cffi.ids import AnyID
 
-__all__ = ["Autoscaler", "DrainAnswer"]
+__all__ = ["Autoscaler"]
 
 _SERVICE = "autoscaler.AutoscalerStateService"
 _DRAIN = known(f"{_SERVICE}/DrainNode")
@@ -37,15 +38,6 @@ _STATUS = known(f"{_SERVICE}/GetClusterStatus")
 _DEADLINE_SINCE = (2, 10)
 _SELECTORS_SINCE = (2, 45)
 _LONGEST = (1 << 63) - 1
-
-
-class DrainAnswer(NamedTuple):
-    """What the GCS says to a request to drain a node."""
-
-    is_accepted: bool
-    """Whether the node is being drained now."""
-    rejection_reason: str
-    """Why it is not, for people; from Ray 2.10 on."""
 
 
 class Autoscaler:
