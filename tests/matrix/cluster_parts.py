@@ -10,13 +10,17 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from gcs_cffi import ActorID, JobID, NodeID, messages
 
 if TYPE_CHECKING:
     from gcs_cffi import GcsClient
+
+_LONGEST_WAIT = 20.0
 
 
 async def new_job(gcs: GcsClient, namespace: str = "") -> JobID:
@@ -39,7 +43,7 @@ async def new_job(gcs: GcsClient, namespace: str = "") -> JobID:
 
 
 async def new_node(gcs: GcsClient, resources: dict[str, float] | None = None) -> NodeID:
-    """Registers a node.
+    """Registers a node, and waits until its resources are known: the GCS answers before.
 
     Args:
         gcs: the client.
@@ -55,7 +59,14 @@ async def new_node(gcs: GcsClient, resources: dict[str, float] | None = None) ->
             "resources_total": {"CPU": 4.0} if resources is None else resources,
         }
     )
-    return node
+    end = time.monotonic() + _LONGEST_WAIT
+    while True:
+        usage = await gcs.resources.usage()
+        has_usage = node in {each.node_id for each in usage.batch}
+        if has_usage and node in await gcs.resources.available():
+            return node
+        assert time.monotonic() < end, f"the resources of {node} are not known"
+        await asyncio.sleep(0.01)
 
 
 async def new_actor(
