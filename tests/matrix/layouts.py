@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf import descriptor_pool
@@ -45,24 +46,34 @@ TIME_FIELDS = {
 
 
 def with_imports(files: Sequence[FileDescriptorProto]) -> list[FileDescriptorProto]:
-    """The files and those of protobuf itself that they import, imports first."""
+    """The files and those of protobuf itself that they import, imports first.
+
+    Files that import what is not there are left out: Ray 2.48 has one, which no service needs.
+    """
     known = {file.name: file for file in files}
     ordered: dict[str, FileDescriptorProto] = {}
 
-    def add(name: str) -> None:
+    def add(name: str) -> bool:
         if name in ordered:
-            return
-        file = known.get(name)
-        if file is None:
-            file = FileDescriptorProto()
-            descriptor_pool.Default().FindFileByName(name).CopyToProto(file)
-        for needed in file.dependency:
-            add(needed)
+            return True
+        file = known.get(name) or _protobufs_own(name)
+        if file is None or not all([add(needed) for needed in file.dependency]):
+            return False
         ordered[name] = file
+        return True
 
-    for name in known:
-        add(name)
+    left_out = [name for name in known if not add(name)]
+    assert len(left_out) <= 1, f"these import what is not there: {left_out}"
     return list(ordered.values())
+
+
+def _protobufs_own(name: str) -> FileDescriptorProto | None:
+    if not name.startswith("google/protobuf/"):
+        return None
+    module = importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
+    file = FileDescriptorProto()
+    module.DESCRIPTOR.CopyToProto(file)
+    return file
 
 
 def pool_of(files: Sequence[FileDescriptorProto]) -> descriptor_pool.DescriptorPool:
@@ -275,7 +286,8 @@ def differences(source: Any, target: Any, path: str = "") -> Iterator[str]:
 
 def _field_differences(field: Any, source: Any, twin: Any, target: Any, path: str) -> Iterator[str]:
     before, after = getattr(source, field.name), getattr(target, twin.name)
-    if field.has_presence and source.HasField(field.name) != target.HasField(twin.name):
+    present = field.has_presence and twin.has_presence
+    if present and source.HasField(field.name) != target.HasField(twin.name):
         yield f"{path}: is set in one of them only"
     elif is_map(field):
         if before.keys() != after.keys():
