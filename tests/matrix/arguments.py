@@ -35,6 +35,11 @@ class OtherID:
     def binary(self) -> bytes:
         return self._raw
 
+    @staticmethod
+    def raw(value: bytes | OtherID) -> bytes:
+        """The bytes of an id of any package."""
+        return value if isinstance(value, bytes) else value.binary()
+
 
 def made(kind: Kind, name: str, **fields: Any) -> Any:
     """A message with these fields in one of the forms that the client takes.
@@ -60,7 +65,7 @@ def _pool() -> DescriptorPool:
 
 
 @contextmanager
-def refused_before_sending(gcs: GcsClient, error: type[Exception], match: str = "") -> Iterator[None]:
+def refused_before_sending(gcs: GcsClient, error: type[Exception], match: str | None = None) -> Iterator[None]:
     """Expects an error of the block, and that the client has made no call."""
     before = gcs.stats()["started"]
     with pytest.raises(error, match=match):
@@ -111,3 +116,26 @@ async def check_timeouts(gcs: GcsClient, call: Callable[[Any], Any]) -> None:
             await call(wrong)
     with refused_before_sending(gcs, TypeError, "timeout"):
         await call("1")
+
+
+async def check_messages(
+    gcs: GcsClient, call: Callable[[Any], Any], other: Any, wrong_value: dict[str, Any]
+) -> None:
+    """Expects that a method refuses what is not its message, and sends nothing.
+
+    Args:
+        gcs: the client.
+        call: the method.
+        other: a message of another name.
+        wrong_value: fields of which one has a value of another type.
+    """
+    for wrong in (other, wrong_value, b"", "x", None, 7, [{}]):
+        with refused_before_sending(gcs, TypeError):
+            await call(wrong)
+    with refused_before_sending(gcs, ValueError, "no_such_field"):
+        await call({"no_such_field": 1})
+
+
+def node_field(kind: Kind, release: tuple[int, ...]) -> str:
+    """What an Address calls its node's id in a form of message, on a release."""
+    return "raylet_id" if kind == "foreign" and release < (2, 49) else "node_id"
