@@ -65,7 +65,9 @@ def _pool() -> DescriptorPool:
 
 
 @contextmanager
-def refused_before_sending(gcs: GcsClient, error: type[Exception], match: str | None = None) -> Iterator[None]:
+def refused_before_sending(
+    gcs: GcsClient, error: type[Exception], match: str | None = None
+) -> Iterator[None]:
     """Expects an error of the block, and that the client has made no call."""
     before = gcs.stats()["started"]
     with pytest.raises(error, match=match):

@@ -295,9 +295,7 @@ def _field_differences(field: Any, source: Any, twin: Any, target: Any, path: st
             return
         value, other = (each.message_type.fields_by_name["value"] for each in (field, twin))
         for key in before:
-            yield from _value_differences(
-                value, before[key], other, after[key], f"{path}[{key!r}]"
-            )
+            yield from _value_differences(value, before[key], other, after[key], f"{path}[{key!r}]")
     elif is_repeated(field):
         if len(before) != len(after):
             yield f"{path}: {len(before)} became {len(after)}"

@@ -103,7 +103,11 @@ async def test_all_namespaces_are_spanned_only_on_request(gcs: GcsClient, namesp
 async def test_the_configuration_is_what_the_server_was_started_with(
     hide_user: None, connect: Connect
 ) -> None:
-    config = {"health_check_period_ms": 4321, "event_stats": False, "gcs_server_rpc_server_thread_num": 1}
+    config = {
+        "health_check_period_ms": 4321,
+        "event_stats": False,
+        "gcs_server_rpc_server_thread_num": 1,
+    }
     with GcsServer(config=config) as server:
         async with connect(server.address) as gcs:
             found = await gcs.kv.get_internal_config()

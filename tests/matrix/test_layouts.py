@@ -203,7 +203,9 @@ def put(message: Any, path: list[Any]) -> None:
     field, *rest = path
     if is_map(field):
         value = field.message_type.fields_by_name["value"]
-        key: Any = "key" if field.message_type.fields_by_name["key"].type == value.TYPE_STRING else 1
+        key: Any = (
+            "key" if field.message_type.fields_by_name["key"].type == value.TYPE_STRING else 1
+        )
         if rest:
             put(getattr(message, field.name)[key], rest[1:] if is_entry(rest[0]) else rest)
         else:
