@@ -138,11 +138,11 @@ class Channel(ClientHandle):
             raise from_status(status, _status.FLAG_LOCAL, "the library refused the call")
         return _wait(queue, call_id)
 
-    def begin_asking(self, deadline: Deadline) -> bool:
+    def begin_asking(self, _deadline: Deadline) -> bool | None:
         """Threads do not wait for each other here: what two of them learn is the same."""
         return True
 
-    def end_asking(self) -> None:
+    def end_asking(self, _asked: bool) -> None:
         """The counterpart of `begin_asking()`."""
 
     def watch(self) -> Stream:

@@ -202,24 +202,25 @@ class Channel(ClientHandle):
             reactor.cancel(client, call_id)
             raise
 
-    async def begin_asking(self, deadline: Deadline) -> bool:
+    async def begin_asking(self, deadline: Deadline) -> Future[None] | None:
         """Waits until no other task of this loop asks the server about itself.
 
         Returns:
-            True: this task may ask, until it calls `end_asking()`. False: the deadline came first.
+            What `end_asking()` takes when this task has asked; None if the deadline came first.
         """
         loop = get_running_loop()
         while (other := self._asking.get(loop)) is not None:
             done, _ = await wait({other}, timeout=deadline.left_seconds())
             if not done:
-                return False
-        self._asking[loop] = loop.create_future()
-        return True
+                return None
+        asking = self._asking[loop] = loop.create_future()
+        return asking
 
-    def end_asking(self) -> None:
-        """Lets the next task ask."""
-        asked = self._asking.pop(get_running_loop())
-        if not asked.done():
+    def end_asking(self, asked: Future[None]) -> None:
+        """Lets the next task ask. Also when the task is thrown away, with no loop running."""
+        loop = asked.get_loop()
+        self._asking.pop(loop, None)
+        if not loop.is_closed():
             asked.set_result(None)
 
     async def watch(self) -> Stream:

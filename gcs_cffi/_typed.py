@@ -149,7 +149,8 @@ def _check_replaced(channel: Channel, server: Server, error: UnsupportedByServer
 async def server_of(channel: Channel, deadline: Deadline) -> Server:
     """What is known about the server. RPC: NodeInfoGcsService.CheckAlive, the first time."""
     while channel.server is None:
-        if not await channel.begin_asking(deadline):
+        asking = await channel.begin_asking(deadline)
+        if asking is None:
             raise _expired(channel)
         try:
             if channel.server is None:
@@ -157,7 +158,7 @@ async def server_of(channel: Channel, deadline: Deadline) -> Server:
 
                 channel.server = Server(await _ask_release(channel, deadline))
         finally:
-            channel.end_asking()
+            channel.end_asking(asking)
     return channel.server
 
 
@@ -168,13 +169,14 @@ async def learn_layout(channel: Channel, server: Server, service: str, deadline:
         UnsupportedByServerError: the server does not have the service.
     """
     while server.needs_layout_of(service):
-        if not await channel.begin_asking(deadline):
+        asking = await channel.begin_asking(deadline)
+        if asking is None:
             raise _expired(channel)
         try:
             if server.needs_layout_of(service):
                 server.add_files(await _ask_files(channel, server, service, deadline))
         finally:
-            channel.end_asking()
+            channel.end_asking(asking)
 
 
 async def _ask_release(channel: Channel, deadline: Deadline) -> Release:

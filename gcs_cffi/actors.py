@@ -67,7 +67,7 @@ class Actors:
         actor_id: AnyID | None = None,
         job_id: AnyID | None = None,
         state: int | str | None = None,
-        show_dead_jobs: bool = True,
+        show_dead_jobs: bool = False,
         limit: int | None = None,
         timeout: float | None = None,
     ) -> dict[ActorID, messages.ActorTableData]:
@@ -77,7 +77,9 @@ class Actors:
             actor_id: only this one.
             job_id: only those of this job.
             state: only those in this state, such as "ALIVE" or `messages.ActorTableData.ALIVE`.
-            show_dead_jobs: whether those of finished jobs are among them.
+            show_dead_jobs: read what the GCS has stored, which has the actors of finished jobs for
+                longer, but not each state: an actor that waits for its place is
+                DEPENDENCIES_UNREADY there. False, as in Ray's own clients: what the GCS works with.
             limit: at most so many, whichever.
             timeout: see above.
 

@@ -182,7 +182,10 @@ void Core::become_ready(Link& link, std::string_view change) noexcept {
   lost_at_ = 0;
   attempts_ = 0;
   last_failure_.clear();
-  if (is_new) status_.connects.add();
+  if (is_new) {
+    status_.connects.add();
+    version_problem_.clear();  // it was another connection's
+  }
   set_state(State::kReady, change.empty() ? join({"connected to ", address_text_}) : change);
   for (Call* call = waiting_.front(); call != nullptr;) {
     Call* next = call->waiting_next;

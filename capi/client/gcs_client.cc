@@ -9,6 +9,7 @@
 #include "client/credentials.h"
 #include "client/discovery.h"
 #include "client/outbox.h"
+#include "client/request_guard.h"
 #include "client/text.h"
 
 namespace gcs {
@@ -132,6 +133,7 @@ GcsClient::~GcsClient() = default;
 
 Refusal GcsClient::admit(Call& call) noexcept {
   constexpr std::uint32_t kFlags = kFlagLocal | kFlagRetryable;
+  if (Refusal refusal = guard_request(call)) return refusal;
   switch (call.count_in(*budget_)) {
     case PendingBudget::Verdict::kAdmitted:
       return {};

@@ -51,7 +51,7 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   ~GcsClient();
 
   // Counts a call as pending, until its event is taken or it is destroyed; a refusal beyond the
-  // client's limits. For each call, before it is submitted.
+  // client's limits, or of a request that would end the GCS. For each call, before it is submitted.
   Refusal admit(Call& call) noexcept;
   // Takes calls, each of which ends at its sink exactly once, on the I/O thread. On a closed client
   // they end with kClosed. A call of kind kConnect is not sent: it ends with kOk as soon as the

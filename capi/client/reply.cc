@@ -41,6 +41,8 @@ constexpr CodeName kCodeNames[] = {
     {"ObjectAlreadySealed", 23},
     {"ObjectStoreFull", 24},
     {"TransientObjectStoreFull", 25},
+    {"GrpcUnavailable", 26},  // this and the next: before 2.40
+    {"GrpcUnknown", 27},
     {"OutOfDisk", 28},
     {"ObjectUnknownOwner", 29},
     {"RpcError", 30},

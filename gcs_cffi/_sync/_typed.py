@@ -150,7 +150,8 @@ def _check_replaced(channel: Channel, server: Server, error: UnsupportedByServer
 def server_of(channel: Channel, deadline: Deadline) -> Server:
     """What is known about the server. RPC: NodeInfoGcsService.CheckAlive, the first time."""
     while channel.server is None:
-        if not channel.begin_asking(deadline):
+        asking = channel.begin_asking(deadline)
+        if asking is None:
             raise _expired(channel)
         try:
             if channel.server is None:
@@ -158,7 +159,7 @@ def server_of(channel: Channel, deadline: Deadline) -> Server:
 
                 channel.server = Server(_ask_release(channel, deadline))
         finally:
-            channel.end_asking()
+            channel.end_asking(asking)
     return channel.server
 
 
@@ -169,13 +170,14 @@ def learn_layout(channel: Channel, server: Server, service: str, deadline: Deadl
         UnsupportedByServerError: the server does not have the service.
     """
     while server.needs_layout_of(service):
-        if not channel.begin_asking(deadline):
+        asking = channel.begin_asking(deadline)
+        if asking is None:
             raise _expired(channel)
         try:
             if server.needs_layout_of(service):
                 server.add_files(_ask_files(channel, server, service, deadline))
         finally:
-            channel.end_asking()
+            channel.end_asking(asking)
 
 
 def _ask_release(channel: Channel, deadline: Deadline) -> Release:

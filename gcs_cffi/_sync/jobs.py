@@ -91,7 +91,8 @@ class Jobs:
         most = count(limit, "limit")
         request = messages.GetAllJobInfoRequest()
         server = server_of(self._channel, deadline)
-        if server.release.pair >= _FILTERS_SINCE:
+        can_skip = server.release.pair >= _FILTERS_SINCE
+        if can_skip:
             request = messages.GetAllJobInfoRequest(
                 limit=most,
                 job_or_submission_id=wanted,
@@ -103,9 +104,9 @@ class Jobs:
         reply = call(self._channel, _LIST, request, deadline)
         found = [job for job in reply.job_info_list if _fits(job, wanted)][:most]
         for job in found:
-            if no_info:
+            if no_info and not can_skip:
                 job.ClearField("job_info")
-            if no_tasks:
+            if no_tasks and not can_skip:
                 job.ClearField("is_running_tasks")
         return {JobID(job.job_id): job for job in found}
 
@@ -118,7 +119,8 @@ class Jobs:
         """Tells the GCS about a job, as its driver does. RPC: AddJob.
 
         Args:
-            job: the job, with its `job_id`; a message or its fields.
+            job: the job, with its `job_id` and its driver's `driver_address.worker_id`; a message or
+                its fields.
             timeout: see above.
         """
         data = bundled(messages.JobTableData, job, "job")

@@ -20,11 +20,12 @@ class ClientRefusals : public ClientTest {
 TEST_F(ClientRefusals, AnAbortNamedAfterARayStatusIsThatStatus) {
   make_ready();
   const std::pair<const char*, std::int32_t> names[] = {
-      {"Out of memory", 1},    {"Key error", 2},     {"Type error", 3},
-      {"Invalid", 4},          {"IOError", 5},       {"Unknown error", 9},
-      {"NotImplemented", 10},  {"TimedOut", 12},     {"NotFound", 17},
-      {"AlreadyExists", 20},   {"OutOfDisk", 28},    {"Unauthenticated", 33},
-      {"InvalidArgument", 34}, {"ChannelError", 35}, {"PermissionDenied", 37},
+      {"Out of memory", 1},   {"Key error", 2},         {"Type error", 3},
+      {"Invalid", 4},         {"IOError", 5},           {"Unknown error", 9},
+      {"NotImplemented", 10}, {"TimedOut", 12},         {"NotFound", 17},
+      {"AlreadyExists", 20},  {"OutOfDisk", 28},        {"GrpcUnavailable", 26},
+      {"GrpcUnknown", 27},    {"Unauthenticated", 33},  {"InvalidArgument", 34},
+      {"ChannelError", 35},   {"PermissionDenied", 37},
   };
   for (const auto& [name, code] : names) {
     const Event& event = refused(put_call("key"), StatusCode::kAborted, name, "Invalid channel: 7");

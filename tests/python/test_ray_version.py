@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gcs_cffi
-from gcs_cffi import _native, _packed, _status
+from gcs_cffi import _native, _packed, _release, _status
 from gcs_cffi._gcs_capi import lib
-from gcs_cffi.testing import GcsServer, GcsServerError
-from gcs_cffi.testing._locate import find_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from gcs_cffi import sync
 
 KEYS = "/ray.rpc.InternalKVGcsService/InternalKVKeys"
-OLD = "2.40.0"
 SECOND = 1_000_000_000
 
 
@@ -33,15 +30,17 @@ class Calls:
     def start(self, gcs: sync.GcsClient, ray_version: int) -> None:
         record = _packed.pack_call(
             gcs._channel.handle, self._queue.next_id(), _native.CALL, 0,
-            _native.method_number(KEYS), b"", b"", b"", 30 * SECOND, ray_version,
+            _release.METHODS[KEYS].number, b"", b"", b"", 30 * SECOND, ray_version,
         )  # fmt: skip
         assert self._queue.submit(record) == _status.OK
 
     def result(self) -> Any:
         status, events = self._queue.drain(60 * SECOND)
         assert status == _status.OK
-        ((_, status, kind, flags, number, offset, size, _),) = events
+        ((_, status, kind, flags, number, offset, size, buffer),) = events
         body = bytes(self._queue.arena[offset : offset + size])
+        if buffer:
+            body = _native.take_buffer(buffer)
         return _packed.result_of(kind, status, flags, number, body)
 
 
@@ -69,10 +68,11 @@ def refused(server: str, request: str) -> Iterator[None]:
 
 
 def test_a_call_is_sent_to_the_release_that_it_was_made_for(
-    blocking_gcs: sync.GcsClient, calls: Calls
+    blocking_gcs: sync.GcsClient, namespace: str, calls: Calls
 ) -> None:
+    blocking_gcs.kv.put(b"a key for one release", b"value", namespace=namespace)
     calls.start(blocking_gcs, number(ray_version(blocking_gcs)))
-    assert b"ray_cluster_id" in calls.result()
+    assert b"a key for one release" in calls.result()
 
 
 def test_a_call_that_was_made_for_another_release_is_not_sent(
@@ -83,40 +83,16 @@ def test_a_call_that_was_made_for_another_release_is_not_sent(
         calls.result()
 
 
-def test_a_server_that_came_back_as_another_release_does_not_get_what_waits(
-    hide_user: None, calls: Calls
-) -> None:
-    try:
-        find_server(OLD)
-    except GcsServerError as error:
-        pytest.skip(f"there is no second release on this machine: {error}")
-    with GcsServer(ray=OLD) as old:
-        port = int(old.address.rpartition(":")[2])
-        gcs = gcs_cffi.sync.connect(old.address, on_cluster_change="adopt")
-        calls.start(gcs, number(OLD))
-        assert b"ray_cluster_id" in calls.result()
-    with gcs:
-        calls.start(gcs, number(OLD))
-        with GcsServer(port=port):
-            with refused(ray_version(gcs), OLD):
-                calls.result()
-            calls.start(gcs, number(ray_version(gcs)))
-            assert b"ray_cluster_id" in calls.result()
-
-
 def ray_version(gcs: sync.GcsClient) -> str:
     version: str = gcs.call("NodeInfoGcsService", "CheckAlive", {}).ray_version
     return version
 
 
 def test_a_status_of_rays_that_comes_as_an_abort_is_one(blocking_gcs: sync.GcsClient) -> None:
-    request = {
-        "subscriber_id": bytes(28),
-        "commands": [{"channel_type": "RAY_ERROR_INFO_CHANNEL", "subscribe_message": {}}],
-    }
-    with pytest.raises(gcs_cffi.GcsStatusError, match="RAY_ERROR_INFO_CHANNEL") as caught:
-        blocking_gcs.call("ControlPlanePubSubGcsService", "GcsSubscriberCommandBatch", request)
-    assert caught.value.code_name == "RAY_INVALID_ARGUMENT"
+    request = {"node_id": bytes(28), "resources": {"CPU": 1}}
+    with pytest.raises(gcs_cffi.GcsStatusError, match="is not alive") as caught:
+        blocking_gcs.call("AutoscalerStateService", "ResizeRayletResourceInstances", request)
+    assert caught.value.code_name == "RAY_NOT_FOUND"
     assert caught.value.details.decode() == caught.value.message
     assert not caught.value.maybe_executed
 

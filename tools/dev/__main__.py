@@ -23,6 +23,8 @@ HELP = """usage: ./dev VERB [arguments]
   matrix [ARGS]     setup, then every method on the gcs_server of twelve releases of Ray, and a
                     table of methods by releases (--ray 2.40.0 ...: on these; else pytest's
                     arguments)
+  live [ARGS]       setup with Ray's dashboard, then a cluster of three raylets, on which every
+                    accessor is compared with Ray's own clients, and a tally (ARGS: pytest's)
   lint              formats, types, static analysis, the rules on sources, header and symbols
   format            rewrite the sources in the form that lint asks for
   bench [--quick]   calls per second and client CPU per call, beside Ray's client and grpc.aio
@@ -54,6 +56,7 @@ def main(arguments: "list[str]") -> int:
         "setup": verbs.setup,
         "demo": verbs.demo,
         "test": verbs.test,
+        "live": verbs.live,
         "matrix": verbs.matrix,
         "lint": verbs.lint,
         "format": verbs.reformat,

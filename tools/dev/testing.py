@@ -36,8 +36,9 @@ SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 SAME_ON_EVERY_PYTHON = (
     "test_matrix_refusals.py",
     "test_matrix_table.py",
-    "test_methods_lock.py",
     "test_proto_matches_ray.py",
+    "test_ray_methods_table.py",
+    "test_request_guard.py",
     "test_testing_owner.py",
     "test_testing_server.py",
     "test_testing_settings.py",

@@ -82,6 +82,17 @@ def matrix(arguments: Sequence[str]) -> int:
     return 0 if tests.summary() else 1
 
 
+def live(arguments: Sequence[str]) -> int:
+    """Set up with Ray's dashboard, then compare every accessor with Ray's own clients."""
+    tests = Tests()
+    plan = Plan(exclusive)
+    # The dashboard needs grpcio too, which the peers have.
+    set_up(plan, groups=["bench", "dashboard"])
+    tests.add_python(plan, ["-m", "live", "-s", "tests/cluster", *arguments])
+    plan.run()
+    return 0 if tests.summary() else 1
+
+
 def lint(arguments: Sequence[str]) -> int:
     """Check formats, types, and the rules on sources, headers and symbols."""
     _no_arguments("lint", arguments)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A live cluster of three raylets, read by our accessors and by Ray's own clients."""
