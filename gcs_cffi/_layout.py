@@ -79,10 +79,10 @@ class Translator:
             # Which keeps fields that neither of the layouts knows.
             target.MergeFromString(source.SerializePartialToString())
             return
-        for field, twin in self._other_zeros(source.DESCRIPTOR, layout):
+        for unset, place in self._other_zeros(source.DESCRIPTOR, layout):
             # A message does not list it, and its bytes lack it.
-            if getattr(source, field.name) == 0:
-                setattr(target, twin.name, _scalar(field, 0, twin))
+            if getattr(source, unset.name) == 0:
+                setattr(target, place.name, _scalar(unset, 0, place))
         for field, value in source.ListFields():
             twin = counterpart(field, layout)
             if twin is not None and _is_convertible(field, twin):
@@ -104,7 +104,7 @@ class Translator:
                 if field.enum_type is not None and not is_repeated(field) and not field.has_presence
                 if (twin := counterpart(field, target)) is not None
                 if _is_convertible(field, twin)
-                if enum_number(field.enum_type, 0, twin.enum_type) != 0
+                if _scalar(field, 0, twin) != 0
             ]
         return known
 

@@ -118,8 +118,8 @@ class Jobs:
         """Tells the GCS about a job, as its driver does. RPC: AddJob.
 
         Args:
-            job: the job, with its `job_id` and its driver's `driver_address.worker_id`; a message or
-                its fields.
+            job: the job, with its `job_id` and its driver's `driver_address.worker_id`; a
+                message or its fields.
             timeout: see above.
         """
         data = bundled(messages.JobTableData, job, "job")

@@ -84,24 +84,31 @@ def wrong_lengths(size: int) -> tuple[Any, ...]:
     return (b"", b"x" * (size - 1), b"x" * (size + 1), OtherID(b"x" * (size - 1)))
 
 
-async def check_ids(gcs: GcsClient, size: int, call: Callable[[Any], Any]) -> None:
-    """Expects that a method refuses whatever is no id of so many bytes, and sends nothing."""
+async def check_ids(gcs: GcsClient, size: int, call: Callable[..., Any], *rest: Any) -> None:
+    """Expects that a method refuses whatever is no id of so many bytes, and sends nothing.
+
+    Args:
+        gcs: the client.
+        size: how many bytes an id has.
+        call: takes the id.
+        rest: what it takes behind the id.
+    """
     for wrong in wrong_lengths(size):
         with refused_before_sending(gcs, ValueError, f"{size} bytes"):
-            await call(wrong)
+            await call(wrong, *rest)
     for wrong in WRONG_TYPES:
         with refused_before_sending(gcs, TypeError):
-            await call(wrong)
+            await call(wrong, *rest)
 
 
 async def check_counts(gcs: GcsClient, call: Callable[[Any], Any]) -> None:
     """Expects that a method refuses what is no limit, and sends nothing."""
-    for wrong in (-1, 1 << 31):
+    for number in (-1, 1 << 31):
         with refused_before_sending(gcs, ValueError, "limit"):
-            await call(wrong)
-    for wrong in ("1", 1.0, True):
+            await call(number)
+    for strange in ("1", 1.0, True):
         with refused_before_sending(gcs, TypeError, "limit"):
-            await call(wrong)
+            await call(strange)
 
 
 async def check_truth(gcs: GcsClient, call: Callable[[Any], Any]) -> None:
@@ -111,13 +118,13 @@ async def check_truth(gcs: GcsClient, call: Callable[[Any], Any]) -> None:
             await call(wrong)
 
 
-async def check_timeouts(gcs: GcsClient, call: Callable[[Any], Any]) -> None:
-    """Expects that a method refuses what is no timeout, and sends nothing."""
+async def check_timeouts(gcs: GcsClient, call: Callable[..., Any], *arguments: Any) -> None:
+    """Expects that a method with these arguments refuses what is no timeout, and sends nothing."""
     for wrong in (-1, float("nan")):
         with refused_before_sending(gcs, ValueError, "timeout"):
-            await call(wrong)
+            await call(*arguments, timeout=wrong)
     with refused_before_sending(gcs, TypeError, "timeout"):
-        await call("1")
+        await call(*arguments, timeout="1")
 
 
 async def check_messages(
@@ -131,7 +138,8 @@ async def check_messages(
         other: a message of another name.
         wrong_value: fields of which one has a value of another type.
     """
-    for wrong in (other, wrong_value, b"", "x", None, 7, [{}]):
+    wrongs: tuple[Any, ...] = (other, wrong_value, b"", "x", None, 7, [{}])
+    for wrong in wrongs:
         with refused_before_sending(gcs, TypeError):
             await call(wrong)
     with refused_before_sending(gcs, ValueError, "no_such_field"):

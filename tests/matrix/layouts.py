@@ -5,7 +5,7 @@ Nothing here uses what it is to test: only the list of fields that were renamed 
 
 Invariants:
 - Integers fit into 31 bits and are not 0, so that fields of any integer type can hold them.
-- Of a oneof one field is filled; which one goes by `Filler.variant`, so that some variants fill all.
+- Of a oneof one field is filled; which one goes by `Filler.variant`: some variants fill all.
 - The keys of a map that are numbers of states are numbers that the message's own layout has.
 """
 
@@ -57,7 +57,7 @@ def with_imports(files: Sequence[FileDescriptorProto]) -> list[FileDescriptorPro
         if name in ordered:
             return True
         file = known.get(name) or _protobufs_own(name)
-        if file is None or not all([add(needed) for needed in file.dependency]):
+        if file is None or not all(map(add, file.dependency)):
             return False
         ordered[name] = file
         return True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gcs_cffi import JobID, NodeID, messages
+from gcs_cffi import InvalidRequestError, JobID, NodeID, messages
 from matrix.arguments import (
     KINDS,
     Kind,
@@ -168,7 +168,12 @@ async def test_what_is_known_about_submissions_and_tasks_comes_unless_it_is_skip
     job = await gcs.jobs.next_id()
     await gcs.jobs.add(fields_of(job, namespace))
     await gcs.jobs.mark_finished(job)
-    info = {"status": "SUCCEEDED", "entrypoint": "python b.py", "message": "done", "start_time": 5}
+    info: dict[str, Any] = {
+        "status": "SUCCEEDED",
+        "entrypoint": "python b.py",
+        "message": "done",
+        "start_time": 5,
+    }
     await gcs.kv.put(f"{INFO}{namespace}", json.dumps(info).encode(), namespace="job")
     for no_info, no_tasks in product((False, True), repeat=2):
         jobs = await gcs.jobs.list(
@@ -188,7 +193,7 @@ async def test_what_cannot_be_asked_is_refused_before_it_is_sent(gcs: GcsClient)
     await check_counts(gcs, lambda wrong: gcs.jobs.list(limit=wrong))
     await check_truth(gcs, lambda wrong: gcs.jobs.list(skip_submission_info=wrong))
     await check_truth(gcs, lambda wrong: gcs.jobs.list(skip_is_running_tasks=wrong))
-    await check_timeouts(gcs, lambda wrong: gcs.jobs.list(timeout=wrong))
+    await check_timeouts(gcs, gcs.jobs.list)
     for wrong in (7, object(), NodeID(b"n" * 28), ["first"]):
         with refused_before_sending(gcs, TypeError):
             await gcs.jobs.list(job_or_submission_id=wrong)  # type: ignore[arg-type]
@@ -202,7 +207,21 @@ async def test_what_is_no_job_is_refused_before_it_is_sent(gcs: GcsClient) -> No
     await check_messages(gcs, gcs.jobs.add, messages.GcsNodeInfo(), {"driver_pid": "x"})
     with refused_before_sending(gcs, TypeError):
         await gcs.jobs.add({"job_id": "0100"})
-    await check_timeouts(gcs, lambda wrong: gcs.jobs.add({}, timeout=wrong))
+    await check_timeouts(gcs, gcs.jobs.add, {})
+
+
+@pytest.mark.method("jobs.add")
+async def test_a_job_without_its_drivers_worker_id_is_refused_by_its_name(gcs: GcsClient) -> None:
+    # A GCS that was told of one ends itself when jobs are listed.
+    job = await gcs.jobs.next_id()
+    fields = fields_of(job)
+    for address in ({}, {"node_id": b"n" * 28}, {"worker_id": b"w" * 27}):
+        with pytest.raises(InvalidRequestError, match="driver_address"):
+            await gcs.jobs.add({**fields, "driver_address": address})
+    del fields["driver_address"]
+    with pytest.raises(InvalidRequestError, match="driver_address"):
+        await gcs.jobs.add(fields)
+    assert job not in await gcs.jobs.list()
 
 
 @pytest.mark.method("jobs.mark_finished", "jobs.next_id")
@@ -212,5 +231,5 @@ async def test_what_is_no_job_id_and_no_timeout_is_refused_before_it_is_sent(
     await check_ids(gcs, 4, gcs.jobs.mark_finished)
     with refused_before_sending(gcs, TypeError):
         await gcs.jobs.mark_finished(NodeID(b"n" * 28))
-    await check_timeouts(gcs, lambda wrong: gcs.jobs.mark_finished(b"xxxx", timeout=wrong))
-    await check_timeouts(gcs, lambda wrong: gcs.jobs.next_id(timeout=wrong))
+    await check_timeouts(gcs, gcs.jobs.mark_finished, b"xxxx")
+    await check_timeouts(gcs, gcs.jobs.next_id)

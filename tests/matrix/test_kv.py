@@ -118,4 +118,4 @@ async def test_the_configuration_is_what_the_server_was_started_with(
 @pytest.mark.method("kv.get_internal_config")
 async def test_a_configuration_of_nothing_is_an_empty_object(gcs: GcsClient) -> None:
     assert json.loads(await gcs.kv.get_internal_config() or "{}") == {}
-    await check_timeouts(gcs, lambda wrong: gcs.kv.get_internal_config(timeout=wrong))
+    await check_timeouts(gcs, gcs.kv.get_internal_config)

@@ -110,7 +110,7 @@ def test_only_three_methods_lack_a_bundled_message() -> None:
 
 
 def test_replies_read_the_same_by_name(layouts: Layouts, seed: int) -> None:
-    wrong = []
+    wrong: list[str] = []
     for method in layouts.methods:
         for variant in range(VARIANTS):
             filler = Filler(random.Random(f"{seed} {method.path} {variant}"), variant)
@@ -123,7 +123,7 @@ def test_replies_read_the_same_by_name(layouts: Layouts, seed: int) -> None:
 
 
 def test_requests_are_written_by_name(layouts: Layouts, seed: int) -> None:
-    wrong = []
+    wrong: list[str] = []
     for method in layouts.methods:
         theirs = layouts.theirs(method.request)
         for variant in range(VARIANTS):
@@ -137,7 +137,7 @@ def test_requests_are_written_by_name(layouts: Layouts, seed: int) -> None:
 
 
 def test_a_field_that_the_release_has_no_place_for_is_refused_by_its_name(layouts: Layouts) -> None:
-    wrong = []
+    wrong: list[str] = []
     for method in layouts.methods:
         ours = messages.message_class(method.request)
         for pair in pairs(ours.DESCRIPTOR, layouts.theirs(method.request).DESCRIPTOR):

@@ -148,7 +148,7 @@ async def test_addresses_are_listed_by_every_filter_and_their_combinations(
 async def test_filters_that_cannot_be_are_refused_before_they_are_sent(gcs: GcsClient) -> None:
     await check_counts(gcs, lambda wrong: gcs.nodes.list(limit=wrong))
     await check_truth(gcs, lambda wrong: gcs.nodes.list(is_head=wrong))
-    await check_timeouts(gcs, lambda wrong: gcs.nodes.list(timeout=wrong))
+    await check_timeouts(gcs, gcs.nodes.list)
     await check_ids_and_states(gcs, gcs.nodes.list)
     for one in ("node", b"node", 7, [b"node"], [None], [7]):
         with refused_before_sending(gcs, TypeError):
@@ -163,7 +163,7 @@ async def test_filters_of_addresses_that_cannot_be_are_refused_before_they_are_s
 ) -> None:
     await check_counts(gcs, lambda wrong: gcs.nodes.address_and_liveness(limit=wrong))
     await check_ids_and_states(gcs, gcs.nodes.address_and_liveness)
-    await check_timeouts(gcs, lambda wrong: gcs.nodes.address_and_liveness(timeout=wrong))
+    await check_timeouts(gcs, gcs.nodes.address_and_liveness)
 
 
 async def check_ids_and_states(gcs: GcsClient, call: Callable[..., Any]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcs_cffi import GcsClient
+    from gcs_cffi.ids import AnyID
     from gcs_cffi.testing import GcsServer
     from matrix.conftest import Connect
 
@@ -111,7 +112,7 @@ async def test_of_several_nodes_those_are_alive_that_are(
     assert found == expected
     assert list(found) == list(expected)
     assert {type(node) for node in found} == {NodeID}
-    several = [alive, OtherID(alive), bytes(dead), OtherID(unknown), alive]
+    several: list[AnyID] = [alive, OtherID(alive), bytes(dead), OtherID(unknown), alive]
     assert await gcs.nodes.check_alive(iter(several)) == {
         alive: True,
         dead: False,
@@ -151,7 +152,7 @@ async def test_a_node_that_was_unregistered_is_dead_for_the_reason_given(
         node = NodeID(unique(28))
         fields = fields_of(node, "first", "127.0.0.1")
         await gcs.nodes.register(fields)
-        given = {} if reason is None else {"reason": reason, "message": "by a test"}
+        given: dict[str, Any] = {} if reason is None else {"reason": reason, "message": "by a test"}
         await gcs.nodes.unregister(OtherID(node), **given)
         found = await gcs.nodes.get(node)
         assert found is not None
@@ -187,7 +188,7 @@ async def test_what_is_no_node_is_refused_before_it_is_sent(gcs: GcsClient) -> N
         await gcs.nodes.register({"node_id": "x" * 28})
     with refused_before_sending(gcs, ValueError):
         await gcs.nodes.register({"state": "NO_SUCH_STATE"})
-    await check_timeouts(gcs, lambda wrong: gcs.nodes.register({}, timeout=wrong))
+    await check_timeouts(gcs, gcs.nodes.register, {})
 
 
 @pytest.mark.method("nodes.get", "nodes.check_alive", "nodes.drain", "nodes.unregister")
@@ -197,7 +198,7 @@ async def test_what_is_no_node_id_is_refused_before_it_is_sent(gcs: GcsClient) -
         await check_ids(gcs, 28, call)
         with refused_before_sending(gcs, TypeError):
             await call(JobID(b"xxxx"))
-        await check_timeouts(gcs, lambda wrong, call=call: call(b"n" * 28, timeout=wrong))
+        await check_timeouts(gcs, call, b"n" * 28)
     for call_with_several in several:
         await check_lists_of_ids(gcs, call_with_several)
 
@@ -207,7 +208,7 @@ async def check_lists_of_ids(gcs: GcsClient, call: Any) -> None:
     for one in (b"n" * 28, NodeID(b"n" * 28), "n" * 28, None, 7):
         with refused_before_sending(gcs, TypeError):
             await call(one)
-    await check_timeouts(gcs, lambda wrong: call([b"n" * 28], timeout=wrong))
+    await check_timeouts(gcs, call, [b"n" * 28])
 
 
 @pytest.mark.method("nodes.unregister")

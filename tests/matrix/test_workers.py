@@ -94,10 +94,10 @@ async def test_workers_are_listed_by_every_filter_and_their_combinations(
     own_server: GcsServer, connect: Connect, unique: Callable[[int], bytes]
 ) -> None:
     workers = {}
-    for is_alive, paused in ((True, 0), (True, 2), (False, 0), (False, 1), (True, 0)):
+    for living, paused in ((True, 0), (True, 2), (False, 0), (False, 1), (True, 0)):
         worker = WorkerID(unique(28))
-        workers[worker] = (is_alive, paused > 0)
-        data = {"worker_address": {"worker_id": worker}, "is_alive": is_alive}
+        workers[worker] = (living, paused > 0)
+        data = {"worker_address": {"worker_id": worker}, "is_alive": living}
         async with connect(own_server.address) as gcs:
             await gcs.workers.add({**data, "num_paused_threads": paused})
     async with connect(own_server.address) as gcs:
@@ -204,11 +204,11 @@ async def test_nothing_is_noted_of_an_unknown_worker(
 @pytest.mark.method("workers.get", "workers.list")
 async def test_what_cannot_be_asked_is_refused_before_it_is_sent(gcs: GcsClient) -> None:
     await check_ids(gcs, 28, gcs.workers.get)
-    await check_timeouts(gcs, lambda wrong: gcs.workers.get(b"x" * 28, timeout=wrong))
+    await check_timeouts(gcs, gcs.workers.get, b"x" * 28)
     await check_counts(gcs, lambda wrong: gcs.workers.list(limit=wrong))
     await check_truth(gcs, lambda wrong: gcs.workers.list(is_alive=wrong))
     await check_truth(gcs, lambda wrong: gcs.workers.list(has_paused_threads=wrong))
-    await check_timeouts(gcs, lambda wrong: gcs.workers.list(timeout=wrong))
+    await check_timeouts(gcs, gcs.workers.list)
 
 
 @pytest.mark.method("workers.add", "workers.report_failure")
@@ -217,7 +217,7 @@ async def test_what_is_no_worker_is_refused_before_it_is_sent(gcs: GcsClient) ->
         await check_messages(gcs, call, messages.GcsNodeInfo(), {"pid": "x"})
         with refused_before_sending(gcs, TypeError):
             await call({"worker_address": {"worker_id": "x" * 28}})
-        await check_timeouts(gcs, lambda wrong, call=call: call({}, timeout=wrong))
+        await check_timeouts(gcs, call, {})
 
 
 @pytest.mark.method("workers.update_debugger_port", "workers.update_paused_threads")
@@ -227,11 +227,11 @@ async def test_what_cannot_be_noted_is_refused_before_it_is_sent(gcs: GcsClient)
         (gcs.workers.update_debugger_port, -1, 65536),
         (gcs.workers.update_paused_threads, -(1 << 31) - 1, 1 << 31),
     ):
-        await check_ids(gcs, 28, lambda wrong, call=call: call(wrong, 1))
+        await check_ids(gcs, 28, call, 1)
         for wrong in (low, high):
             with refused_before_sending(gcs, ValueError):
                 await call(worker, wrong)
         for strange in ("1", 1.0, None, True):
             with refused_before_sending(gcs, TypeError):
                 await call(worker, strange)  # type: ignore[arg-type]
-        await check_timeouts(gcs, lambda wrong, call=call: call(worker, 1, timeout=wrong))
+        await check_timeouts(gcs, call, worker, 1)
