@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     # protobuf's implementations have classes of their own for these.
     Descriptor = Any
     EnumDescriptor = Any
+    FieldPairs = list[tuple[FieldDescriptor, FieldDescriptor]]
     Pairs = set[tuple[Descriptor, Descriptor]]
     Missing = Callable[[FieldDescriptor], object]
 
@@ -54,6 +55,7 @@ class Translator:
     def __init__(self) -> None:
         """Knows nothing yet."""
         self._answers: dict[tuple[Descriptor, Descriptor], bool] = {}
+        self._zeros: dict[tuple[Descriptor, Descriptor], FieldPairs] = {}
 
     def is_interchangeable(self, one: Descriptor, other: Descriptor) -> bool:
         """Whether bytes written by either layout can be read with the other."""
@@ -77,6 +79,10 @@ class Translator:
             # Which keeps fields that neither of the layouts knows.
             target.MergeFromString(source.SerializePartialToString())
             return
+        for unset, place in self._other_zeros(source.DESCRIPTOR, layout):
+            # A message does not list it, and its bytes lack it.
+            if getattr(source, unset.name) == 0:
+                setattr(target, place.name, _scalar(unset, 0, place))
         for field, value in source.ListFields():
             twin = counterpart(field, layout)
             if twin is not None and _is_convertible(field, twin):
@@ -86,6 +92,21 @@ class Translator:
         convert = CONVERSIONS.get(source.DESCRIPTOR.full_name)
         if convert is not None:
             convert(source, target)
+
+    def _other_zeros(self, source: Descriptor, target: Descriptor) -> FieldPairs:
+        """Fields whose value is 0 unless it is set, which means something else in the target."""
+        pair = (source, target)
+        known = self._zeros.get(pair)
+        if known is None:
+            known = self._zeros[pair] = [
+                (field, twin)
+                for field in source.fields
+                if field.enum_type is not None and not is_repeated(field) and not field.has_presence
+                if (twin := counterpart(field, target)) is not None
+                if _is_convertible(field, twin)
+                if _scalar(field, 0, twin) != 0
+            ]
+        return known
 
     def _copy(
         self,

@@ -24,6 +24,11 @@ RENAMED: Final = (
     ("ray.rpc.ActorTaskSpec", "sequence_number", "concurrency_group_sequence_number"),
     ("ray.rpc.Address", "raylet_id", "node_id"),
     ("ray.rpc.InternalKVPutReply", "added_num", "added"),
+    (
+        "ray.rpc.PlacementGroupTableData",
+        "label_domain_assignments",
+        "topology_assignments",
+    ),
     ("ray.rpc.TaskStateUpdate", "state_ts", "state_ts_ns"),
     ("ray.rpc.WorkerDeltaData", "raylet_id", "node_id"),
     ("ray.rpc.autoscaler.ClusterResourceConstraint", "min_bundles", "resource_requests"),

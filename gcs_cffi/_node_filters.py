@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gcs_cffi.ids import NodeID
 
 _SELECTORS_SINCE: Final = (2, 49)
-_HEAD_SELECTOR_SINCE: Final = (2, 54)
 
 
 class NodeFilters(NamedTuple):
@@ -34,17 +33,15 @@ class NodeFilters(NamedTuple):
         request = messages.GetAllNodeInfoRequest()
         if release.pair < _SELECTORS_SINCE:
             return request
-        if self.is_head is not None and release.pair < _HEAD_SELECTOR_SINCE:
-            return request
         selectors = request.node_selectors
-        for node_id in self.node_ids or ():
-            selectors.add(node_id=node_id)
-        for name in self.names or ():
-            selectors.add(node_name=name)
-        for address in self.ip_addresses or ():
-            selectors.add(node_ip_address=address)
-        if self.is_head is not None:
-            selectors.add(is_head_node=self.is_head)
+        # A server knows the head only since 2.54, and then leaves out heads that are dead.
+        if self.is_head is None:
+            for node_id in self.node_ids or ():
+                selectors.add(node_id=node_id)
+            for name in self.names or ():
+                selectors.add(node_name=name)
+            for address in self.ip_addresses or ():
+                selectors.add(node_ip_address=address)
         if self.state is not None:
             request.state_filter = self.state
         # A limit of 0 would mean none there.

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from gcs_cffi import GcsClient
 
 REPORT_VARIABLE = "GCS_CFFI_MATRIX_REPORT"
+HEALTH = ("grpc.health.v1.Health", "Check")
+SERVING = b"\x08\x01"
+"""grpc.health.v1.HealthCheckResponse: field 1 is 1."""
 RUN = pytest.StashKey[Run]()
 
 Connect = Callable[..., AbstractAsyncContextManager["GcsClient"]]
@@ -159,9 +162,11 @@ def connect(form: Form) -> Connect:
 
 @pytest.fixture
 async def gcs(server: GcsServer, connect: Connect) -> AsyncIterator[GcsClient]:
-    """A client of the shared server."""
+    """A client of the shared server, which has to be alive in the end."""
     async with connect(server.address) as client:
         yield client
+        async with connect(server.address) as another:
+            assert await another.call(*HEALTH, timeout=10) == SERVING, server.log_text()[-2000:]
 
 
 @pytest.fixture

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 import gcs_cffi
+from gcs_cffi.testing import GcsServer
+from matrix.arguments import check_timeouts
 
 if TYPE_CHECKING:
     from gcs_cffi import GcsClient
+    from matrix.conftest import Connect
 
 BINARY = bytes(range(256))
 
@@ -93,3 +97,25 @@ async def test_all_namespaces_are_spanned_only_on_request(gcs: GcsClient, namesp
     with pytest.raises(gcs_cffi.InvalidRequestError):
         await gcs.kv.delete_prefix("")
     assert namespace.encode() in await gcs.kv.keys(all_namespaces=True)
+
+
+@pytest.mark.method("kv.get_internal_config")
+async def test_the_configuration_is_what_the_server_was_started_with(
+    hide_user: None, connect: Connect
+) -> None:
+    config = {
+        "health_check_period_ms": 4321,
+        "event_stats": False,
+        "gcs_server_rpc_server_thread_num": 1,
+    }
+    with GcsServer(config=config) as server:
+        async with connect(server.address) as gcs:
+            found = await gcs.kv.get_internal_config()
+            assert type(found) is str
+            assert json.loads(found).items() >= config.items()
+
+
+@pytest.mark.method("kv.get_internal_config")
+async def test_a_configuration_of_nothing_is_an_empty_object(gcs: GcsClient) -> None:
+    assert json.loads(await gcs.kv.get_internal_config() or "{}") == {}
+    await check_timeouts(gcs, gcs.kv.get_internal_config)

@@ -193,6 +193,21 @@ def test_a_value_that_has_no_name_there_never_gets_anothers_number() -> None:
         assert target.e == expected
 
 
+def test_the_value_0_of_a_field_that_is_not_set_keeps_its_name_too() -> None:
+    older = layout(E={"A": 0, "B": 1, "GONE": 2}, M={"e": (1, "E")})
+    newer = layout(E={"B": 0, "A": 4}, M={"e": (1, "E")})
+    target = newer.M()
+    Translator().translate(older.M(), target)
+    assert target.e == 4
+    older_zero_gone = layout(E={"GONE": 0, "B": 1}, M={"e": (1, "E")})
+    target = newer.M()
+    Translator().translate(older_zero_gone.M(), target)
+    assert target.e == -1
+    target = older.M()
+    Translator().translate(newer.M(), target)
+    assert target.e == 1
+
+
 @pytest.mark.parametrize(
     ("before", "value", "after", "expected"),
     [
