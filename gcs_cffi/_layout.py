@@ -71,8 +71,9 @@ class Translator:
         Args:
             source: what is copied.
             target: where to.
-            missing: called for each field that is set and has no place in the target; it may raise.
-                Without it such fields are left out.
+            missing: called for each field that is set and has no place in the target, or whose
+                enum value has none; it may raise. Without it such fields are left out, and such
+                values become numbers that mean nothing.
         """
         layout = target.DESCRIPTOR
         if missing is None and self.is_interchangeable(source.DESCRIPTOR, layout):
@@ -85,7 +86,11 @@ class Translator:
                 setattr(target, place.name, _scalar(unset, 0, place))
         for field, value in source.ListFields():
             twin = counterpart(field, layout)
-            if twin is not None and _is_convertible(field, twin):
+            if (
+                twin is not None
+                and _is_convertible(field, twin)
+                and (missing is None or _has_names(field, value, twin))
+            ):
                 self._copy(field, value, twin, target, missing)
             elif missing is not None and (source.DESCRIPTOR.full_name, field.name) not in CONVERTED:
                 missing(field)
@@ -221,6 +226,15 @@ def _map_value(field: FieldDescriptor) -> FieldDescriptor:
     entry: Descriptor = field.message_type
     value: FieldDescriptor = entry.fields_by_name["value"]
     return value
+
+
+def _has_names(field: FieldDescriptor, value: Any, twin: FieldDescriptor) -> bool:
+    ours, theirs = field.enum_type, twin.enum_type
+    if ours is None or theirs is None:
+        return True
+    values = value if is_repeated(field) else (value,)
+    named = (ours.values_by_number.get(number) for number in values)
+    return all(each is None or each.name in theirs.values_by_name for each in named)
 
 
 def _is_map(field: FieldDescriptor) -> bool:

@@ -208,6 +208,20 @@ def test_the_value_0_of_a_field_that_is_not_set_keeps_its_name_too() -> None:
     assert target.e == 1
 
 
+def test_a_value_that_the_other_does_not_have_is_missing_there() -> None:
+    ours = layout(E={"A": 0, "NEW": 1}, M={"e": (1, "E"), "several": (2, "E", "repeated")})
+    theirs = layout(E={"A": 0, "OTHER": 1}, M={"e": (1, "E"), "several": (2, "E", "repeated")})
+    for message, expected in (
+        (ours.M(e=1), ["e"]),
+        (ours.M(several=[0, 1]), ["several"]),
+        (ours.M(several=[0]), []),
+        (ours.M(e=7), []),  # which nobody has a name for
+    ):
+        missing: list[str] = []
+        Translator().translate(message, theirs.M(), lambda field: missing.append(field.name))
+        assert missing == expected
+
+
 @pytest.mark.parametrize(
     ("before", "value", "after", "expected"),
     [
