@@ -93,7 +93,7 @@ class Server:
         def missing(field: FieldDescriptor) -> None:
             message: Any = field.containing_type
             name = f"{message.name}.{field.name}"
-            what = f"{method.path[1:]}: the request's field {name} is not known there"
+            what = f"{method.path[1:]}: the request's {name}, or its value, is not known there"
             raise _release.unsupported(what, self.release, method.path, address)
 
         translated: Message = message_factory.GetMessageClass(theirs[0])()
