@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gcs_cffi
 from gcs_cffi import GcsClient
+from gcs_cffi._release import METHODS, KnownMethod
 
 TABLE = (Path(__file__).parents[2] / "docs" / "ray-methods.md").read_text(encoding="utf-8")
 
@@ -76,3 +77,28 @@ def test_every_method_of_the_accessors_is_in_the_table() -> None:
 def test_both_clients_have_the_same_accessors() -> None:
     assert set(accessors()) <= set(GcsClient.__slots__)
     assert set(GcsClient.__slots__) == set(gcs_cffi.sync.GcsClient.__slots__)
+
+
+def covered_methods() -> set[str]:
+    """The paths that accessors call; the library itself calls those of the key-value store."""
+    modules = {sys.modules[cls.__module__] for cls in accessors().values()}
+    values = [value for module in modules for value in vars(module).values()]
+    known = [part for value in values if isinstance(value, tuple) for part in value]
+    paths = {method.path for method in known if isinstance(method, KnownMethod)}
+    store = "/ray.rpc.InternalKVGcsService/InternalKV"
+    library = {path for path in METHODS if path.startswith(store)}
+    return paths | library | {"/ray.rpc.NodeInfoGcsService/GetClusterId"}
+
+
+def test_what_no_accessor_covers_is_listed_with_its_number() -> None:
+    methods = {path for path in METHODS if path.startswith("/ray.rpc.")}
+    newest = {path for path in methods if METHODS[path].last is None}
+    covered = covered_methods()
+    assert covered <= methods
+    left = set(re.findall(r"^\| `(\w+/\w+)` \|", TABLE.split("## What is left")[1], re.MULTILINE))
+    assert {f"/ray.rpc.{name}" for name in left} == methods - covered
+    said = (
+        f"Of the {len(newest)} unary methods of Ray 2.60 ({len(methods)} of Ray 2.9 to 2.60, with those "
+        f"that have moved or gone) accessors cover {len(newest & covered)} ({len(covered)})."
+    )
+    assert said in " ".join(TABLE.split())
