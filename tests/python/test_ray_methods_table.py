@@ -98,7 +98,7 @@ def test_what_no_accessor_covers_is_listed_with_its_number() -> None:
     left = set(re.findall(r"^\| `(\w+/\w+)` \|", TABLE.split("## What is left")[1], re.MULTILINE))
     assert {f"/ray.rpc.{name}" for name in left} == methods - covered
     said = (
-        f"Of the {len(newest)} unary methods of Ray 2.60 ({len(methods)} of Ray 2.9 to 2.60, with those "
-        f"that have moved or gone) accessors cover {len(newest & covered)} ({len(covered)})."
+        f"Of the {len(newest)} unary methods of Ray 2.60 ({len(methods)} of Ray 2.9 to 2.60, with "
+        f"those that have moved or gone) accessors cover {len(newest & covered)} ({len(covered)})."
     )
     assert said in " ".join(TABLE.split())
