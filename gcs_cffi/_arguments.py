@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = (1 << 63) - 1
 _MOST: Final = (1 << 31) - 1
+# Ray counts in units of 1/10000, in 64 bits.
+_MOST_RESOURCES: Final = _LONGEST // 10_000
 
 _SERVICES: Final = {
     name.rpartition(".")[2]: name
@@ -124,12 +126,15 @@ def amounts(value: Mapping[str, float], what: str) -> dict[str, float]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{what} is a mapping of names to amounts, not {type(value).__name__}")
     for name, amount in value.items():
-        text(name, f"the name of a resource in {what}")
+        if not text(name, f"the name of a resource in {what}"):
+            raise ValueError(f"a resource in {what} has no name")
         if isinstance(amount, bool) or not isinstance(amount, (float, int, numbers.Real)):
             kind = type(amount).__name__
             raise TypeError(f"the amount of {name!r} in {what} is a number, not {kind}")
-        if not 0 <= amount < math.inf:
-            raise ValueError(f"the amount of {name!r} in {what} is not negative, and not {amount}")
+        if not 0 <= amount <= _MOST_RESOURCES:
+            raise ValueError(
+                f"the amount of {name!r} in {what} is between 0 and {_MOST_RESOURCES}, not {amount}"
+            )
     return {name: float(amount) for name, amount in value.items()}
 
 

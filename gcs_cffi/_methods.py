@@ -117,9 +117,11 @@ def bundled(
         ValueError: a field that the bundled schema lacks, or a value that cannot be.
     """
     if isinstance(value, Mapping):
-        return cls(**value)
+        return _from_fields(cls, value, what)
     if isinstance(value, cls):
         return value
+    if isinstance(value, type):
+        raise TypeError(f"{what} is a message, not the class {value.__name__}: make one of it")
     name = cls.DESCRIPTOR.full_name
     theirs: Any = getattr(value, "DESCRIPTOR", None)
     got = getattr(theirs, "full_name", type(value).__name__)
@@ -140,6 +142,19 @@ def bundled(
     return made
 
 
+def _from_fields(cls: type[MessageT], fields: Mapping[str, Any], what: str) -> MessageT:
+    try:
+        return cls(**fields)
+    except (TypeError, ValueError) as error:
+        # protobuf does not say which field it is about.
+        for name, value in fields.items():
+            try:
+                cls(**{name: value})
+            except (TypeError, ValueError) as wrong:
+                raise type(wrong)(f"{what}: the field {name!r}: {wrong}") from None
+        raise type(error)(f"{what}: {error}") from None
+
+
 def reflected_request(path: str, cls: type[Message], request: Message | Mapping[str, Any]) -> bytes:
     """The same for a class that the server's own description made, as bytes.
 
@@ -148,7 +163,7 @@ def reflected_request(path: str, cls: type[Message], request: Message | Mapping[
         ValueError: a field that it lacks, or a value that cannot be.
     """
     if isinstance(request, Mapping):
-        return cls(**request).SerializeToString()
+        return _from_fields(cls, request, f"the request of {path}").SerializeToString()
     expected, got = cls.DESCRIPTOR.full_name, request.DESCRIPTOR.full_name
     if got != expected:
         raise TypeError(f"{path} takes a {expected}, not a {got}")

@@ -112,7 +112,8 @@ class Actors:
 
         Args:
             name: the actor's name.
-            namespace: Ray's namespace that the name was given in.
+            namespace: Ray's namespace that the name was given in: what the driver passed to
+                `ray.init()`, or one that Ray made up for it; "" is a namespace like another.
             timeout: see above.
 
         Returns:

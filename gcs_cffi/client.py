@@ -148,6 +148,22 @@ class Connecting:
         """Holds a token, which is not to be written down."""
         raise TypeError("connect() is to be called in the process that uses its client")
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            """Says what is missing, where a client was meant."""
+            raise AttributeError(
+                f"connect() gives no client yet, and so no {name!r}: await it, or enter it with "
+                "`async with connect(...) as gcs:`; gcs_cffi.sync has one for threads"
+            )
+
+        def __enter__(self) -> Never:
+            """Says that this is the other kind of block."""
+            raise TypeError("use `async with connect(...)`, or connect() of gcs_cffi.sync")
+
+        def __exit__(self, *exc: object) -> None:
+            """The counterpart of `__enter__()`."""
+
     def __await__(self) -> Generator[Any, None, GcsClient]:
         """Connects, and gives the client."""
         return _open(self._options).__await__()

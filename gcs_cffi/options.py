@@ -36,6 +36,10 @@ class DrainAnswer(NamedTuple):
     rejection_reason: str
     """Why it is not, for people; from Ray 2.10 on."""
 
+    def __bool__(self) -> bool:
+        """Whether it is accepted, so that `if await drain_node(...)` asks what it seems to ask."""
+        return self.is_accepted
+
 
 class StateChange(NamedTuple):
     """What a connection has become.

@@ -66,17 +66,28 @@ class PlacementGroups:
         It is placed later: `wait_until_ready()` waits for that.
 
         Args:
-            spec: the group, with an id, a creator job that the GCS knows (it is looked up) and at
-                least one bundle; a message or its fields.
+            spec: the group; a message or its fields. It has a `placement_group_id`, such as
+                `PlacementGroupID(os.urandom(14) + job_id)`; a `creator_job_id` that the GCS knows
+                (it is looked up), whose namespace a `name` is in; and `bundles`, one at least,
+                each with its `unit_resources`: `[{"unit_resources": {"CPU": 1}}]`. A bundle
+                without a `bundle_id` gets its own here.
             timeout: see above.
 
         Raises:
             GcsStatusError: there is no such job (RAY_NOT_FOUND).
         """
-        data = bundled(messages.PlacementGroupSpec, spec, "spec")
+        data = messages.PlacementGroupSpec()
+        data.CopyFrom(bundled(messages.PlacementGroupSpec, spec, "spec"))
         deadline = Deadline(timeout, self._channel.default_timeout)
+        for index, bundle in enumerate(data.bundles):
+            if not bundle.HasField("bundle_id"):
+                bundle.bundle_id.placement_group_id = data.placement_group_id
+                bundle.bundle_id.bundle_index = index
         # A GCS that is given a group of a job which it does not know ends its process.
-        job_id = JobID(data.creator_job_id)
+        try:
+            job_id = JobID(data.creator_job_id)
+        except ValueError as error:
+            raise ValueError(f"the spec's creator_job_id: {error}") from None
         if await find_job(self._channel, job_id, deadline) is None:
             raise self._unknown(f"job {job_id}, the spec's creator_job_id", _CREATE[0].path)
         request = messages.CreatePlacementGroupRequest(placement_group_spec=data)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/request_guard.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,9 @@ namespace gcs {
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
+
+// What raylets alone say to a GCS, as a stream: one message of it without the rest ends it.
+constexpr std::string_view kSyncer = "/ray.rpc.syncer.RaySyncer/";
 
 // Where in the request a message is.
 struct Place {
@@ -76,6 +80,16 @@ class Judge {
                       {" has ", Digits(size), size == 1 ? " byte; " : " bytes; ", field.type,
                        " has ", Digits(field.low), field.required ? "" : " (or 0 for none)"});
       }
+      case Rule::kName: {
+        const Bytes name = reader.bytes();
+        if (name.empty()) return refuse(field, place, {" is empty; it must be a name"});
+        if (name.size() > field.high) {
+          return refuse(field, place,
+                        {" has ", Digits(name.size()), " bytes; at most it has ", Digits(field.high)});
+        }
+        if (std::ranges::all_of(name, [](std::uint8_t byte) { return byte >= ' '; })) return true;
+        return refuse(field, place, {" has a control character; it must be a name"});
+      }
       case Rule::kNumber: {
         const std::int64_t number = reader.number();
         if (number >= field.low && (number <= field.high || field.high == kNoLimit)) return true;
@@ -93,6 +107,8 @@ class Judge {
         return refuse(field, place,
                       {" is missing; it must be there, and ", field.type, " has ",
                        Digits(field.low), " bytes"});
+      case Rule::kName:
+        return refuse(field, place, {" is empty; it must be a name"});
       case Rule::kNumber:
         return refuse_number(field, place, 0);
     }
@@ -121,7 +137,7 @@ class Judge {
     const bool other_release_may_do = ray_version_ == 0 && !field.releases.all();
     text_ = join(
         {path_to(place, field.name), join(problem),
-         ". Such a request would end the GCS, so it was not sent",
+         ". Such a request would end the GCS, or a raylet, so it was not sent",
          other_release_may_do ? "; another release may take it: say which one the server is" : ""});
     return false;
   }
@@ -133,7 +149,12 @@ class Judge {
 }  // namespace
 
 Refusal guard_request(const Call& call) noexcept {
-  if (call.known == nullptr) return {};
+  if (call.known == nullptr) {
+    if (!call.method().starts_with(kSyncer)) return {};
+    return {Status::kInvalidArgument, kFlagLocal,
+            join({call.method(), " is for raylets. Such a request would end the GCS, so it was not "
+                                 "sent"})};
+  }
   const std::uint32_t method = call.known->id;
   const std::span<const Field> rules = request_rules(method);
   if (!rules.empty()) {

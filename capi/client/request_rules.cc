@@ -2,6 +2,7 @@
 #include "client/request_rules.h"
 
 #include <array>
+#include <limits>
 
 #include "client/method_ids.h"
 #include "client/method_table.h"
@@ -48,6 +49,18 @@ constexpr Field number(std::uint32_t number, std::string_view name, std::uint32_
           .required = low > 0,
           .releases = releases};
 }
+// A GCS matches names with regular expressions, whose depth grows with the length, and which take
+// no new line.
+constexpr std::uint32_t kLongestName = 4096;
+constexpr Field name_of(std::uint32_t number, std::string_view name, Releases releases = {}) {
+  return {.number = number,
+          .name = name,
+          .rule = Rule::kName,
+          .type = {},
+          .high = kLongestName,
+          .required = true,
+          .releases = releases};
+}
 constexpr Field message(std::uint32_t number, std::string_view name, std::span<const Field> fields,
                         Releases releases = {}) {
   return {.number = number,
@@ -90,7 +103,7 @@ constexpr Field kJobOnly[] = {id(1, "job_id", kJobId)};
 // Whoever lists the jobs next makes the GCS read the id of the driver of each live one.
 constexpr Field kOwnerAddress[] = {id(1, "node_id", kNodeId),
                                    required_id(4, "worker_id", kWorkerId)};
-constexpr Field kJobData[] = {id(1, "job_id", kJobId),
+constexpr Field kJobData[] = {required_id(1, "job_id", kJobId),
                               required_message(12, "driver_address", kOwnerAddress)};
 constexpr Field kAddJob[] = {required_message(1, "data", kJobData)};
 constexpr Field kReportJobError[] = {message(1, "job_error", kJobOnly)};
@@ -105,11 +118,15 @@ constexpr Field kCreation[] = {
 constexpr Field kCreationOfRegistered[] = {
     required_id(1, "actor_id", kActorId, since(kNumberedAnew)),
     required_id(2, "actor_id", kActorId, before(kNumberedAnew)),
+    name_of(8, "ray_namespace", since(kNumberedAnew)),
+    name_of(9, "ray_namespace", before(kNumberedAnew)),
 };
+constexpr Field kAffinity[] = {message(4, "node_affinity_scheduling_strategy", kNodeOnly)};
 constexpr Field kType = number(1, "type", 1, 1);
 constexpr Field kCreationTask[] = {
     kType,
     message(15, "actor_creation_task_spec", kCreation),
+    message(28, "scheduling_strategy", kAffinity),
 };
 constexpr Field kRegistrationTask[] = {
     kType,
@@ -118,6 +135,7 @@ constexpr Field kRegistrationTask[] = {
     required_message(10, "caller_address", kOwnerAddress),
     number(12, "num_returns", 1, kNoLimit),
     required_message(15, "actor_creation_task_spec", kCreationOfRegistered),
+    message(28, "scheduling_strategy", kAffinity),
 };
 constexpr Field kCreateActor[] = {required_message(1, "task_spec", kCreationTask)};
 constexpr Field kRegisterActor[] = {required_message(1, "task_spec", kRegistrationTask)};
@@ -129,21 +147,36 @@ constexpr Field kGetAllActorInfo[] = {message(3, "filters", kActorFilters)};
 // Workers.
 constexpr Field kWorkerOnly[] = {id(1, "worker_id", kWorkerId)};
 constexpr Field kWorkerData[] = {message(2, "worker_address", kAddress)};
-constexpr Field kAddWorkerInfo[] = {message(1, "worker_data", kWorkerData)};
+// A worker without an id would be in every list from then on.
+constexpr Field kAddedWorker[] = {required_message(2, "worker_address", kOwnerAddress)};
+constexpr Field kAddWorkerInfo[] = {required_message(1, "worker_data", kAddedWorker)};
 constexpr Field kReportWorkerFailure[] = {message(1, "worker_failure", kWorkerData)};
 
 // Placement groups.
 constexpr Field kPlacementGroupOnly[] = {id(1, "placement_group_id", kPlacementGroupId)};
+constexpr std::uint32_t kMostInt32 = std::numeric_limits<std::int32_t>::max();
+// Without the group's id in each bundle the group is made, and the raylet that has to remove it
+// ends.
+constexpr Field kBundleId[] = {required_id(1, "placement_group_id", kPlacementGroupId),
+                               number(2, "bundle_index", 0, kMostInt32)};
+constexpr Field kAmount[] = {name_of(1, "key")};
+constexpr Field kBundle[] = {required_message(1, "bundle_id", kBundleId),
+                             message(2, "unit_resources", kAmount), id(3, "node_id", kNodeId)};
 constexpr Field kPlacementGroupSpec[] = {
-    id(1, "placement_group_id", kPlacementGroupId),
+    required_id(1, "placement_group_id", kPlacementGroupId),
+    required_message(3, "bundles", kBundle),
+    number(4, "strategy", 0, 3),
     required_id(5, "creator_job_id", kJobId),
+    id(6, "creator_actor_id", kActorId),
+    id(11, "soft_target_node_id", kNodeId),
 };
 constexpr Field kCreatePlacementGroup[] = {
     required_message(1, "placement_group_spec", kPlacementGroupSpec)};
 
 // Tasks and events.
 // Of these two ids, as of an actor task's below, the GCS dies only when a list is filtered by them.
-constexpr Field kTaskInfo[] = {id(6, "job_id", kJobId), id(25, "actor_id", kActorId)};
+constexpr Field kTaskInfo[] = {number(1, "type", 0, 3), id(6, "job_id", kJobId),
+                               id(25, "actor_id", kActorId)};
 constexpr Field kTaskState[] = {id(8, "worker_id", kWorkerId)};
 constexpr Field kTaskEvents[] = {
     id(1, "task_id", kTaskId),
@@ -172,6 +205,8 @@ constexpr Field kTaskFilters[] = {
 constexpr Field kGetTaskEvents[] = {message(4, "filters", kTaskFilters)};
 
 // The autoscaler's.
+// Of another reason the raylet ends.
+constexpr Field kDrainGently[] = {id(1, "node_id", kNodeId), number(2, "reason", 1, 2)};
 constexpr Field kGetClusterResourceState[] = {
     number(1, "last_seen_cluster_resource_state_version", 0, 0)};
 
@@ -181,7 +216,8 @@ constexpr Field kPoll[] = {id(1, "subscriber_id", kSubscriberId),
                            id(3, "publisher_id", kPublisherId)};
 
 // The GCS takes events of tasks only, and ends on any other.
-constexpr Field kTaskDefinition[] = {id(1, "task_id", kTaskId), id(9, "job_id", kJobId)};
+constexpr Field kTaskDefinition[] = {id(1, "task_id", kTaskId), number(3, "task_type", 0, 3),
+                                     id(9, "job_id", kJobId)};
 constexpr Field kTaskLifecycle[] = {id(1, "task_id", kTaskId), id(6, "worker_id", kWorkerId),
                                     id(8, "job_id", kJobId)};
 constexpr Field kActorTaskDefinition[] = {id(1, "task_id", kTaskId), id(8, "job_id", kJobId),
@@ -233,7 +269,7 @@ constexpr Table kRules = [] {
   rules[method::kAddTaskEventData] = kAddTaskEventData;
   rules[method::kGetTaskEvents] = kGetTaskEvents;
   rules[method::kAddEvents] = kAddEvents;
-  rules[method::kAutoscalerDrainNode] = kNodeOnly;
+  rules[method::kAutoscalerDrainNode] = kDrainGently;
   rules[method::kGetClusterResourceState] = kGetClusterResourceState;
   for (const std::uint32_t batch :
        {method::kInternalPubSubGcsSubscriberCommandBatch,

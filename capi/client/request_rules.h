@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a field of a request must look like, or it ends the GCS's process: ids that have not their
-// length, fields that must be there, numbers out of range. docs/request-guard.md says how each was
-// found.
+// What a field of a request must look like, or it ends the GCS's process, or a raylet's: ids that
+// have not their length, fields that must be there, numbers out of range, empty names.
+// docs/request-guard.md says how each was found.
 //
 // Invariants: constants only; the nesting of the shapes is finite, and so is a walk along them.
 #pragma once
@@ -35,6 +35,7 @@ struct Releases {
 enum class Rule : std::uint8_t {
   kId,       // bytes: as many as `low`; or none, unless it is required
   kNumber,   // from `low` to `high`; absent it is 0
+  kName,     // text: not empty, not longer than `high`, no control characters
   kMessage,  // as `fields` says
 };
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gcs_cffi._server import Server
 
 _CHECK_ALIVE = _release.known("NodeInfoGcsService/CheckAlive")[0]
+_WAITING = _native.WAIT | _native.NO_WAIT
+"""What a call's flags say for the questions that come before it, too."""
 
 
 def call(
@@ -71,10 +73,10 @@ def _call(
 ) -> tuple[Server, KnownMethod, bytes]:
     deadline = Deadline.of(timeout, channel.default_timeout)
     while True:
-        server = server_of(channel, deadline)
+        server = server_of(channel, deadline, flags)
         method = _release.choose(methods, server.release, channel.address)
         try:
-            learn_layout(channel, server, method.service, deadline)
+            learn_layout(channel, server, method.service, deadline, flags)
             body = request
             if not isinstance(body, bytes):
                 body = server.encode(method, body, channel.address)
@@ -109,9 +111,9 @@ def call_unknown(
     deadline = Deadline(timeout, channel.default_timeout)
     service, _, name = method.path[1:].partition("/")
     while True:
-        server = server_of(channel, deadline)
+        server = server_of(channel, deadline, flags)
         try:
-            learn_layout(channel, server, service, deadline)
+            learn_layout(channel, server, service, deadline, flags)
             types = server.types_of(service, name)
             if types is None:
                 what = f"{method.path[1:]}: the server does not have this method"
@@ -147,7 +149,7 @@ def _check_replaced(channel: Channel, server: Server, error: UnsupportedByServer
     channel.forget_server(server)
 
 
-def server_of(channel: Channel, deadline: Deadline) -> Server:
+def server_of(channel: Channel, deadline: Deadline, flags: int = 0) -> Server:
     """What is known about the server. RPC: NodeInfoGcsService.CheckAlive, the first time."""
     while channel.server is None:
         asking = channel.begin_asking(deadline)
@@ -157,13 +159,15 @@ def server_of(channel: Channel, deadline: Deadline) -> Server:
             if channel.server is None:
                 from gcs_cffi._server import Server
 
-                channel.server = Server(_ask_release(channel, deadline))
+                channel.server = Server(_ask_release(channel, deadline, flags))
         finally:
             channel.end_asking(asking)
     return channel.server
 
 
-def learn_layout(channel: Channel, server: Server, service: str, deadline: Deadline) -> None:
+def learn_layout(
+    channel: Channel, server: Server, service: str, deadline: Deadline, flags: int = 0
+) -> None:
     """Has the server's files about a service, if they are needed. RPC: reflection.
 
     Raises:
@@ -175,27 +179,29 @@ def learn_layout(channel: Channel, server: Server, service: str, deadline: Deadl
             raise _expired(channel)
         try:
             if server.needs_layout_of(service):
-                server.add_files(_ask_files(channel, server, service, deadline))
+                files = _ask_files(channel, server, service, deadline, flags)
+                server.add_files(files)
         finally:
             channel.end_asking(asking)
 
 
-def _ask_release(channel: Channel, deadline: Deadline) -> Release:
+def _ask_release(channel: Channel, deadline: Deadline, flags: int) -> Release:
     body: bytes = channel.request(
-        _native.CALL, 0, _CHECK_ALIVE.number, b"", b"", b"", deadline.left()
+        _native.CALL, flags & _WAITING, _CHECK_ALIVE.number, b"", b"", b"", deadline.left()
     )
     reply = _methods.parse(messages.CheckAliveReply, body, _CHECK_ALIVE.path, channel.address)
     return _release.Release.parse(reply.ray_version)
 
 
 def _ask_files(
-    channel: Channel, server: Server, service: str, deadline: Deadline
+    channel: Channel, server: Server, service: str, deadline: Deadline, flags: int
 ) -> list[bytes]:
     from gcs_cffi import _reflection
 
     method = _release.METHODS[_reflection.PATH]
     body = _reflection.request(service)
-    answer = _request(channel, server, method.number, b"", body, deadline)
+    waiting = flags & _WAITING
+    answer = _request(channel, server, method.number, b"", body, deadline, waiting)
     try:
         return _reflection.files_in(answer)
     except LookupError:

@@ -187,9 +187,12 @@ class Autoscaler:
                 epoch; 0 for no bound. From Ray 2.10 on.
             timeout: see above.
         """
+        number = enum_number(messages.autoscaler.DrainNodeReason, reason, "reason")
+        if number == messages.autoscaler.DRAIN_NODE_REASON_UNSPECIFIED:
+            raise ValueError("a node is drained for a reason: an unspecified one ends its raylet")
         request = messages.autoscaler.DrainNodeRequest(
             node_id=NodeID(node_id),
-            reason=enum_number(messages.autoscaler.DrainNodeReason, reason, "reason"),
+            reason=number,
             reason_message=text(message, "message"),
             deadline_timestamp_ms=integer(deadline_ms, "deadline_ms", 0, _LONGEST),
         )

@@ -70,7 +70,7 @@ class Tasks:
             job_id: the job is this one.
             task_id: the task is this one; its attempts are listed.
             actor_id: the task is one of this actor's.
-            name: the task's name is this one, in any case.
+            name: the task's name is this one, in upper or lower case.
             state: the attempt's last state is this one, such as "RUNNING" or `messages.RUNNING`.
             where: more conditions, each a field out of these, "=" or "!=", and a value:
                 `[("state", "!=", "FINISHED")]`.

@@ -84,11 +84,10 @@ const std::vector<IdField>& id_fields() {
       {method::kGetAllNodeInfo, {4, 1}, 28, "filters.node_id"},
       {method::kRegisterNode, {1, 1}, 28, "node_info.node_id", true},
       {method::kUnregisterNode, {1}, 28, "node_id"},
-      {method::kAddJob, {1, 12, 4}, 28, "data.driver_address.worker_id", true},
       {method::kMarkJobFinished, {1}, 4, "job_id"},
       {method::kJobInfoReportJobError, {1, 1}, 4, "job_error.job_id"},
       {method::kObservabilityPubSubReportJobError, {1, 1}, 4, "job_error.job_id"},
-      {method::kAddWorkerInfo, {1, 2, 4}, 28, "worker_data.worker_address.worker_id"},
+      {method::kAddWorkerInfo, {1, 2, 4}, 28, "worker_data.worker_address.worker_id", true},
       {method::kGetWorkerInfo, {1}, 28, "worker_id"},
       {method::kReportWorkerFailure, {1, 2, 1}, 28, "worker_failure.worker_address.node_id"},
       {method::kReportWorkerFailure, {1, 2, 4}, 28, "worker_failure.worker_address.worker_id"},
@@ -97,7 +96,6 @@ const std::vector<IdField>& id_fields() {
       {method::kGetPlacementGroup, {1}, 18, "placement_group_id"},
       {method::kRemovePlacementGroup, {1}, 18, "placement_group_id"},
       {method::kWaitPlacementGroupUntilReady, {1}, 18, "placement_group_id"},
-      {method::kCreatePlacementGroup, {1, 5}, 4, "placement_group_spec.creator_job_id", true},
       {method::kAddTaskEventData, {1, 1, 1}, 24, "data.events_by_task.task_id"},
       {method::kAddTaskEventData, {1, 1, 6}, 4, "data.events_by_task.job_id"},
       {method::kAddTaskEventData, {1, 1, 3, 6}, 4, "data.events_by_task.task_info.job_id"},
@@ -119,7 +117,6 @@ const std::vector<IdField>& id_fields() {
        24,
        "events_data.task_events_metadata.dropped_task_attempts.task_id",
        true},
-      {method::kAutoscalerDrainNode, {1}, 28, "node_id"},
       {method::kInternalPubSubGcsSubscriberCommandBatch, {1}, 28, "subscriber_id"},
       {method::kControlPlanePubSubGcsSubscriberCommandBatch, {1}, 28, "subscriber_id"},
       {method::kObservabilityPubSubGcsSubscriberCommandBatch, {1}, 28, "subscriber_id"},
@@ -247,7 +244,7 @@ std::string registration(const std::string& task) {
 
 TEST(RequestGuard, AnActorIsCreatedByACreationTask) {
   for (const std::uint32_t method : {method::kCreateActor, method::kRegisterActor}) {
-    const std::string creation = bytes(15, id(1, 16));
+    const std::string creation = bytes(15, id(1, 16) + bytes(8, "ns"));
     expect_passes(method, registration(number(1, 1) + creation), release(2, 60));
     expect_refused(method, "", "task_spec is missing");
     expect_refused(method, registration(creation), "task_spec.type is 0; it must be 1",
@@ -266,8 +263,8 @@ TEST(RequestGuard, AnActorIsCreatedByACreationTask) {
 }
 
 TEST(RequestGuard, TheCreatedActorsIdIsWhereTheReleaseReadsIt) {
-  const std::string now = registration(number(1, 1) + bytes(15, id(1, 16)));
-  const std::string before = registration(number(1, 1) + bytes(15, id(2, 16)));
+  const std::string now = registration(number(1, 1) + bytes(15, id(1, 16) + bytes(8, "ns")));
+  const std::string before = registration(number(1, 1) + bytes(15, id(2, 16) + bytes(9, "ns")));
   expect_passes(method::kRegisterActor, now, release(2, 50));
   expect_passes(method::kRegisterActor, before, release(2, 49, 2));
   constexpr std::string_view kMissing = "task_spec.actor_creation_task_spec.actor_id is missing";
@@ -279,11 +276,17 @@ TEST(RequestGuard, TheCreatedActorsIdIsWhereTheReleaseReadsIt) {
 }
 
 TEST(RequestGuard, ARegisteredActorHasAnOwnerAndAResult) {
-  const std::string task = number(1, 1) + bytes(15, id(1, 16));
+  const std::string task = number(1, 1) + bytes(15, id(1, 16) + bytes(8, "ns"));
+  const std::string strange = bytes(28, bytes(4, id(1, 27)));
   const std::string owner = bytes(10, id(4, 28));
   const std::uint32_t ray_version = release(2, 60);
   const auto request = [](const std::string& inside) { return bytes(1, inside); };
   expect_passes(method::kRegisterActor, request(task + owner + number(12, 1)), ray_version);
+  expect_refused(method::kRegisterActor, request(task + owner + number(12, 1) + strange),
+                 "node_affinity_scheduling_strategy.node_id has 27 bytes", ray_version);
+  expect_refused(method::kRegisterActor,
+                 request(number(1, 1) + bytes(15, id(1, 16)) + owner + number(12, 1)),
+                 "actor_creation_task_spec.ray_namespace is empty", ray_version);
   expect_refused(method::kRegisterActor, request(task + owner),
                  "task_spec.num_returns is 0; it must be at least 1", ray_version);
   expect_refused(method::kRegisterActor, request(task + number(12, 1)),
@@ -307,19 +310,92 @@ TEST(RequestGuard, EmptyRequestsThatEndAServerAreRefused) {
 TEST(RequestGuard, AJobHasADriver) {
   const std::string driver = bytes(12, id(4, 28));
   expect_passes(method::kAddJob, bytes(1, id(1, 4) + driver));
+  expect_refused(method::kAddJob, bytes(1, driver), "data.job_id is missing");
   expect_refused(method::kAddJob, bytes(1, id(1, 3) + driver), "data.job_id has 3 bytes");
   expect_refused(method::kAddJob, bytes(1, id(1, 4)), "data.driver_address is missing");
-  expect_refused(method::kAddJob, bytes(1, bytes(12, id(1, 27) + id(4, 28))),
+  expect_refused(method::kAddJob, bytes(1, id(1, 4) + bytes(12, id(1, 27) + id(4, 28))),
                  "data.driver_address.node_id has 27 bytes");
   expect_refused(method::kAddJob, "", "data is missing");
 }
 
-TEST(RequestGuard, APlacementGroupHasAJob) {
+TEST(RequestGuard, APlacementGroupHasAJobAndBundles) {
   const std::string job = id(5, 4);
-  expect_passes(method::kCreatePlacementGroup, bytes(1, id(1, 18) + job));
-  expect_passes(method::kCreatePlacementGroup, bytes(1, job));
-  expect_refused(method::kCreatePlacementGroup, bytes(1, id(1, 17) + job),
+  const std::string bundle = bytes(3, bytes(1, id(1, 18) + number(2, 0)));
+  expect_passes(method::kCreatePlacementGroup, bytes(1, id(1, 18) + job + bundle));
+  expect_refused(method::kCreatePlacementGroup, bytes(1, job + bundle),
+                 "placement_group_spec.placement_group_id is missing");
+  expect_refused(method::kCreatePlacementGroup, bytes(1, id(1, 17) + job + bundle),
                  "placement_group_spec.placement_group_id has 17 bytes");
+  const std::string own = id(1, 18);
+  expect_refused(method::kCreatePlacementGroup, bytes(1, own + job),
+                 "placement_group_spec.bundles is missing");
+  expect_refused(method::kCreatePlacementGroup, bytes(1, own + bundle),
+                 "placement_group_spec.creator_job_id is missing");
+  expect_refused(method::kCreatePlacementGroup, bytes(1, bundle + id(5, 3)),
+                 "placement_group_spec.creator_job_id has 3 bytes");
+}
+
+TEST(RequestGuard, ABundleSaysWhoseItIsAndWhatItHolds) {
+  const auto group = [](const std::string& bundle) {
+    return bytes(1, id(1, 18) + id(5, 4) + bytes(3, bundle));
+  };
+  const std::string own = bytes(1, id(1, 18));
+  expect_passes(method::kCreatePlacementGroup, group(own + bytes(2, bytes(1, "CPU"))));
+  const std::pair<std::string, const char*> refused[] = {
+      {"", "bundles.bundle_id is missing"},
+      {bytes(1, ""), "bundle_id.placement_group_id is missing"},
+      {bytes(1, id(1, 17)), "bundle_id.placement_group_id has 17 bytes"},
+      {bytes(1, id(1, 18) + number(2, std::uint64_t{0} - 7)), "bundle_index is -7"},
+      // What a server reads of it is -7 again.
+      {bytes(1, id(1, 18) + number(2, 0xfffffff9)), "bundle_index is 4294967289"},
+      {own + bytes(2, bytes(1, "")), "unit_resources.key is empty"},
+      {own + bytes(2, ""), "unit_resources.key is empty"},
+      {own + bytes(2, bytes(1, "a\nb")), "unit_resources.key has a control character"},
+      {own + bytes(2, bytes(1, std::string(4097, 'a'))), "unit_resources.key has 4097 bytes"},
+      {own + id(3, 27), "bundles.node_id has 27 bytes"},
+  };
+  for (const auto& [bundle, text] : refused) {
+    expect_refused(method::kCreatePlacementGroup, group(bundle), text);
+  }
+  const std::string all = id(1, 18) + id(5, 4) + bytes(3, own);
+  expect_refused(method::kCreatePlacementGroup, bytes(1, all + number(4, 4)), "strategy is 4");
+  expect_refused(method::kCreatePlacementGroup, bytes(1, all + id(11, 1)),
+                 "soft_target_node_id has 1 byte");
+}
+
+TEST(RequestGuard, TasksAreOfAKindThatThereIs) {
+  const auto task = [](std::uint64_t type) {
+    return bytes(1, bytes(1, bytes(3, number(1, type))));
+  };
+  expect_passes(method::kAddTaskEventData, task(3));
+  expect_refused(method::kAddTaskEventData, task(99), "task_info.type is 99");
+  expect_refused(method::kAddTaskEventData, task(std::uint64_t{0} - 1), "task_info.type is -1");
+  const auto event = [](std::uint64_t type) {
+    return bytes(1, bytes(1, number(3, 1) + bytes(8, number(3, type))));
+  };
+  expect_passes(method::kAddEvents, event(2));
+  expect_refused(method::kAddEvents, event(99), "task_definition_event.task_type is 99");
+}
+
+TEST(RequestGuard, AWorkerThatIsAddedHasAnId) {
+  expect_passes(method::kAddWorkerInfo, bytes(1, bytes(2, id(4, 28))));
+  expect_refused(method::kAddWorkerInfo, "", "worker_data is missing");
+  expect_refused(method::kAddWorkerInfo, bytes(1, bytes(2, "")), "worker_id is missing");
+}
+
+TEST(RequestGuard, WhatRayletsStreamIsNotSent) {
+  const auto call = Call::make_by_path("/ray.rpc.syncer.RaySyncer/StartSync");
+  EXPECT_EQ(guard_request(*call).status, Status::kInvalidArgument);
+  EXPECT_FALSE(guard_request(*Call::make_by_path("/grpc.health.v1.Health/Check")));
+}
+
+TEST(RequestGuard, ANodeIsDrainedForAReason) {
+  for (const std::uint64_t reason : {1, 2}) {
+    expect_passes(method::kAutoscalerDrainNode, id(1, 28) + number(2, reason));
+  }
+  expect_refused(method::kAutoscalerDrainNode, id(1, 28), "reason is 0");
+  expect_refused(method::kAutoscalerDrainNode, id(1, 28) + number(2, 99), "reason is 99");
+  expect_refused(method::kAutoscalerDrainNode, id(1, 27) + number(2, 1), "node_id has 27 bytes");
 }
 
 TEST(RequestGuard, EventsAreOfTasks) {

@@ -92,6 +92,9 @@ def _id_rows() -> list[Row]:
         (GROUPS, "WaitPlacementGroupUntilReady", "placement_group_id", (1,), 18),
         (GROUPS, "CreatePlacementGroup", "placement_group_spec.placement_group_id", (1, 1), 18),
         (GROUPS, "CreatePlacementGroup", "placement_group_spec.creator_job_id", (1, 5), 4),
+        (GROUPS, "CreatePlacementGroup", "bundles.bundle_id.placement_group_id", (1, 3, 1, 1), 18),
+        (GROUPS, "CreatePlacementGroup", "bundles.node_id", (1, 3, 3), 28),
+        (GROUPS, "CreatePlacementGroup", "soft_target_node_id", (1, 11), 28),
         (TASKS, "AddTaskEventData", "data.events_by_task.task_id", (1, 1, 1), 24),
         (TASKS, "AddTaskEventData", "data.events_by_task.job_id", (1, 1, 6), 4),
         (TASKS, "AddTaskEventData", "data.events_by_task.task_info.job_id", (1, 1, 3, 6), 4),
@@ -121,6 +124,10 @@ def _id_rows() -> list[Row]:
     return rows
 
 
+def _group(parts: bytes, job: bytes = b"") -> bytes:
+    return inside(1, inside(1, b"g" * 18) + parts + job)
+
+
 def _event(body: bytes) -> bytes:
     return inside(1, inside(1, body))
 
@@ -128,6 +135,10 @@ def _event(body: bytes) -> bytes:
 def _other_rows() -> list[Row]:
     actor = number(1, 1) + inside(10, inside(4, b"w" * 28)) + number(12, 1)
     actor_id = inside(1, b"a" * 16)
+    job = inside(5, b"job1")
+    own = inside(1, inside(1, b"g" * 18))
+    bundle = inside(3, own)
+    nameless = inside(3, own + inside(2, inside(1, b"")))
     rows = [
         Row(ACTORS, "CreateActor", b"", "task_spec"),
         Row(ACTORS, "CreateActor", inside(1, number(1, 2)), "task_spec.type"),
@@ -138,7 +149,13 @@ def _other_rows() -> list[Row]:
         Row(NODES, "RegisterNode", inside(1, b""), "node_info.node_id"),
         Row(JOBS, "AddJob", inside(1, inside(1, b"job1")), "data.driver_address"),
         Row(GROUPS, "CreatePlacementGroup", b"", "placement_group_spec"),
-        Row(GROUPS, "CreatePlacementGroup", inside(1, inside(1, b"g" * 18)), "creator_job_id"),
+        Row(GROUPS, "CreatePlacementGroup", _group(bundle), "creator_job_id"),
+        Row(GROUPS, "CreatePlacementGroup", _group(b"", job), "bundles"),
+        Row(GROUPS, "CreatePlacementGroup", _group(inside(3, b""), job), "bundles.bundle_id"),
+        Row(GROUPS, "CreatePlacementGroup", _group(bundle + number(4, 99), job), "strategy"),
+        Row(GROUPS, "CreatePlacementGroup", _group(nameless, job), "unit_resources.key"),
+        Row(AUTOSCALER, "DrainNode", inside(1, b"n" * 28), "reason"),
+        Row(AUTOSCALER, "DrainNode", inside(1, b"n" * 28) + number(2, 99), "reason"),
         Row(TASKS, "AddTaskEventData", inside(1, inside(2, b"")), "dropped_task_attempts.task_id"),
         Row(EVENTS, "AddEvents", _event(b""), "events_data.events.event_type"),
         Row(EVENTS, "AddEvents", _event(number(3, 8)), "events_data.events.event_type"),
