@@ -104,8 +104,8 @@ def enum_number(enum: EnumTypeWrapper, value: int | str, what: str) -> int:
     """A value of an enum, by its number or its name."""
     names = enum.keys()
     if isinstance(value, str):
-        if value in names:
-            return enum.Value(value)
+        if value.upper() in names:
+            return enum.Value(value.upper())
     elif isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{what} is an int or a str, not {type(value).__name__}")
     elif operator.index(value) in enum.values():

@@ -15,19 +15,24 @@ import os
 import threading
 from collections import deque
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from gcs_cffi import _log, _native, _status
+from gcs_cffi._arguments import Deadline
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import pack_call, result_of, state_change
 from gcs_cffi._reactor import retire_closed_loops
+from gcs_cffi._release import ReplacedError
 from gcs_cffi._streams import check_callback, check_end
 from gcs_cffi.errors import from_status
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gcs_cffi._arguments import Deadline
     from gcs_cffi.options import ClientOptions, StateChange
 
 _SLICE: Final = 50_000_000  # nanoseconds
@@ -36,6 +41,27 @@ _DRAIN_BYTES: Final = 64 * 1024
 _KEPT: Final = 8
 
 _idle: list[_native.Queue] = []
+
+
+def redone(
+    method: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], T]:
+    """Has an accessor's method that looks at the server's release done anew for another one.
+
+    Such a method hands the server that it looked at to each `call()`, as `written_for`.
+    """
+
+    @wraps(method)
+    def again(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        timeout: Any = kwargs.get("timeout")
+        kwargs["timeout"] = Deadline.of(timeout, self._channel.default_timeout)
+        while True:
+            try:
+                return method(self, *args, **kwargs)
+            except ReplacedError:
+                continue
+
+    return again
 
 
 class Stream:

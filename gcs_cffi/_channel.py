@@ -11,21 +11,47 @@ from __future__ import annotations
 
 from asyncio import get_running_loop, wait
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from gcs_cffi import _log, _native, _status
+from gcs_cffi._arguments import Deadline
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import POINTER_SIZE, pack_call, state_change
 from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
+from gcs_cffi._release import ReplacedError
 from gcs_cffi._streams import check_callback, check_end
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-    from gcs_cffi._arguments import Deadline
     from gcs_cffi.options import ClientOptions, StateChange
+
+
+def redone(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """Has an accessor's method that looks at the server's release done anew for another one.
+
+    Such a method hands the server that it looked at to each `call()`, as `written_for`.
+    """
+
+    @wraps(method)
+    async def again(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        timeout: Any = kwargs.get("timeout")
+        kwargs["timeout"] = Deadline.of(timeout, self._channel.default_timeout)
+        while True:
+            try:
+                return await method(self, *args, **kwargs)
+            except ReplacedError:
+                continue
+
+    return again
 
 
 class Stream:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from gcs_cffi._layout import Translator
     from gcs_cffi._release import KnownMethod
+    from gcs_cffi.ids import BaseID
     from gcs_cffi.options import Retry
 
+    IdT = TypeVar("IdT", bound=BaseID)
     MessageT = TypeVar("MessageT", bound=Message)
 
 _RETRY: Final[dict[str | None, int]] = {
@@ -88,7 +90,7 @@ def prepare(
             return Prepared(found, flags, body, None, None, is_raw=True)
     known = _known_with_messages(found.path)
     if reply_type is not None and known is not None:
-        got = reply_type.DESCRIPTOR.full_name
+        got = getattr(getattr(reply_type, "DESCRIPTOR", None), "full_name", repr(reply_type))
         if got != known.reply:
             raise TypeError(f"{found.path} gives a {known.reply}, not a {got}")
         if reply_type is messages.message_class(known.reply):
@@ -208,6 +210,21 @@ def parse(reply_type: type[MessageT], body: bytes, path: str, address: str) -> M
             path,
             address,
         ) from None
+
+
+def id_of(cls: type[IdT], raw: bytes) -> IdT:
+    """An id out of a reply; an absent one is nil.
+
+    Raises:
+        GcsError: it has another length than such an id.
+    """
+    if not raw:
+        return cls.nil()
+    try:
+        return cls(raw)
+    except ValueError as error:
+        text = f"the reply holds an id that is none: {error}"
+        raise from_status(_status.INTERNAL, _status.FLAG_LOCAL, text) from None
 
 
 def _request_bytes(request: Any) -> bytes:

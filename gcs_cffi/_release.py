@@ -18,6 +18,10 @@ SCHEMA_RELEASE: Final = (2, 60)
 _NEWEST: Final = (1 << 20, 0)
 
 
+class ReplacedError(Exception):
+    """Another release has taken the place of the server that a call was written for."""
+
+
 class Release(NamedTuple):
     """A release, as a server names it."""
 

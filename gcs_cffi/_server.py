@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-from gcs_cffi import _methods, _release, messages
+from gcs_cffi import _methods, _release, _status, messages
 from gcs_cffi._layout import Translator
 from gcs_cffi._reflected import reflected_class
+from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
     from google.protobuf.message import Message
 
     from gcs_cffi._release import KnownMethod, Release
+    from gcs_cffi.errors import GcsError
 
 
 _BUNDLED: Final = frozenset(method.service for method in _release.METHODS.values())
@@ -51,7 +53,17 @@ class Server:
         return self._service(service) is None
 
     def add_files(self, files: list[bytes]) -> None:
-        """Adds serialized FileDescriptorProtos, together with all that they import."""
+        """Adds serialized FileDescriptorProtos, together with all that they import.
+
+        Raises:
+            ValueError: they make no sense.
+        """
+        try:
+            self._add_files(files)
+        except Exception as error:  # noqa: BLE001 (protobuf and recursion: what a peer made of it)
+            raise ValueError(f"its files make no sense: {error!r}") from None
+
+    def _add_files(self, files: list[bytes]) -> None:
         parsed = {file.name: file for file in map(FileDescriptorProto.FromString, files)}
 
         def add(name: str) -> None:
@@ -108,15 +120,34 @@ class Server:
             GcsError: these bytes are no such message.
         """
         ours = messages.message_class(method.reply)
-        layout: Any = ours.DESCRIPTOR
         theirs = self._layout(method)
-        if theirs is None or self._translator.is_interchangeable(theirs[1], layout):
+        if theirs is None or self._agree(theirs[1], ours, method, address):
             return _methods.parse(ours, reply, method.path, address)
         own_class = message_factory.GetMessageClass(theirs[1])
         source: Message = _methods.parse(own_class, reply, method.path, address)
         target = ours()
-        self._translator.translate(source, target)
+        try:
+            self._translator.translate(source, target)
+        except Exception as error:  # noqa: BLE001 (the peer's layout can be anything)
+            raise self._strange(error, method, address) from None
         return target
+
+    def _agree(self, theirs: Any, ours: type[Message], method: KnownMethod, address: str) -> bool:
+        layout: Any = ours.DESCRIPTOR
+        try:
+            return self._translator.is_interchangeable(theirs, layout)
+        except Exception as error:  # noqa: BLE001 (likewise)
+            raise self._strange(error, method, address) from None
+
+    @staticmethod
+    def _strange(error: Exception, method: KnownMethod, address: str) -> GcsError:
+        return from_status(
+            _status.INTERNAL,
+            _status.FLAG_LOCAL | _status.FLAG_MAYBE_EXECUTED,
+            f"the server lays out {method.reply} as no Ray does: {error!r}",
+            method.path,
+            address,
+        )
 
     def _layout(self, method: KnownMethod) -> tuple[Descriptor, Descriptor] | None:
         """What the server says about a method's messages; None: as the bundled schema."""

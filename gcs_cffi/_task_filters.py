@@ -2,8 +2,8 @@
 """Which tasks are wanted: asked of the server, or looked at here if its release asks differently.
 
 Invariant: what fits here is what Ray 2.60 itself finds. Every condition must hold; texts are
-compared without regard to case; a task attempt is in the last of its states, in the order of
-`messages.TaskStatus`; what has no TaskInfoEntry yet is not listed.
+compared without regard to the case of ASCII letters; a task attempt is in the last of its states,
+in the order of `messages.TaskStatus`; what has no TaskInfoEntry yet is not listed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class TaskFilters(NamedTuple):
         )
 
 
-def _value(task: messages.TaskEvents, field: str) -> bytes | str:
+def _value(task: messages.TaskEvents, field: str) -> bytes:
     if field == "job_id":
         return task.job_id
     if field == "task_id":
@@ -108,11 +108,15 @@ def _value(task: messages.TaskEvents, field: str) -> bytes | str:
     if field == "actor_id":
         return task.task_info.actor_id
     if field == "name":
-        return task.task_info.name.casefold()
+        return _lowered(task.task_info.name)
     state = max(task.state_updates.state_ts_ns, default=messages.NIL)
     named = state in messages.TaskStatus.values()
-    return messages.TaskStatus.Name(state).casefold() if named else ""
+    return _lowered(messages.TaskStatus.Name(state)) if named else b""
 
 
-def _folded(value: bytes | str) -> bytes | str:
-    return value.casefold() if isinstance(value, str) else bytes(value)
+def _folded(value: bytes | str) -> bytes:
+    return _lowered(value) if isinstance(value, str) else bytes(value)
+
+
+def _lowered(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass").lower()  # of bytes: ASCII alone

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, amounts, enum_number, integer, text
+from gcs_cffi._channel import redone
 from gcs_cffi._methods import bundled
 from gcs_cffi._release import known, require
 from gcs_cffi._typed import call, server_of
@@ -116,6 +117,7 @@ class Autoscaler:
         request = messages.autoscaler.ReportClusterConfigRequest(cluster_config=data)
         await call(self._channel, _REPORT_CONFIG, request, timeout)
 
+    @redone
     async def request_cluster_resource_constraint(
         self,
         bundles: Iterable[Mapping[str, float]],
@@ -161,11 +163,12 @@ class Autoscaler:
         request = messages.autoscaler.RequestClusterResourceConstraintRequest(
             cluster_resource_constraint=constraint
         )
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         if selectors:
             await self._require(_SELECTORS_SINCE, "label_selectors", _REQUEST[0], deadline)
         await call(self._channel, _REQUEST, request, deadline)
 
+    @redone
     async def drain_node(
         self,
         node_id: AnyID,
@@ -195,7 +198,7 @@ class Autoscaler:
             reason_message=text(message, "message"),
             deadline_timestamp_ms=integer(deadline_ms, "deadline_ms", 0, _LONGEST),
         )
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         if deadline_ms:
             await self._require(_DEADLINE_SINCE, "deadline_ms", _DRAIN[0], deadline)
         reply = await call(self._channel, _DRAIN, request, deadline)

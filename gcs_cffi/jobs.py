@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, boolean, count
-from gcs_cffi._methods import bundled
+from gcs_cffi._channel import redone
+from gcs_cffi._methods import bundled, id_of
 from gcs_cffi._release import known
 from gcs_cffi._typed import call, server_of
 from gcs_cffi.ids import BaseID, JobID
@@ -61,6 +62,7 @@ class Jobs:
         reply = await call(self._channel, _NEXT_ID, b"", timeout)
         return JobID.from_int(reply.job_id)
 
+    @redone
     async def list(
         self,
         *,
@@ -83,7 +85,7 @@ class Jobs:
         Returns:
             The jobs by their ids.
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         wanted = _id_text(job_or_submission_id)
         no_info = boolean(skip_submission_info, "skip_submission_info")
         no_tasks = boolean(skip_is_running_tasks, "skip_is_running_tasks")
@@ -100,14 +102,14 @@ class Jobs:
             )
         elif wanted is None:
             request = messages.GetAllJobInfoRequest(limit=most)
-        reply = await call(self._channel, _LIST, request, deadline)
+        reply = await call(self._channel, _LIST, request, deadline, written_for=server)
         found = [job for job in reply.job_info_list if _fits(job, wanted)][:most]
         for job in found:
             if no_info and not can_skip:
                 job.ClearField("job_info")
             if no_tasks and not can_skip:
                 job.ClearField("is_running_tasks")
-        return {JobID(job.job_id): job for job in found}
+        return {id_of(JobID, job.job_id): job for job in found}
 
     async def add(
         self,
@@ -125,6 +127,7 @@ class Jobs:
         data = bundled(messages.JobTableData, job, "job")
         await call(self._channel, _ADD, messages.AddJobRequest(data=data), timeout)
 
+    @redone
     async def mark_finished(self, job_id: AnyID, *, timeout: float | None = None) -> None:
         """Tells the GCS that a job has finished. RPC: MarkJobFinished.
 
@@ -132,7 +135,7 @@ class Jobs:
         finished already is not an error. (An older GCS ends itself when it is told so twice: before
         Ray 2.48 the job is looked up first, which leaves two clients that do it at once.)
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         wanted = JobID(job_id)
         server = await server_of(self._channel, deadline)
         if server.release.pair < _FINISHES_TWICE_SINCE:
@@ -140,7 +143,7 @@ class Jobs:
             if job is None or job.is_dead:
                 return
         request = messages.MarkJobFinishedRequest(job_id=wanted)
-        await call(self._channel, _MARK_FINISHED, request, deadline)
+        await call(self._channel, _MARK_FINISHED, request, deadline, written_for=server)
 
 
 async def find_job(
@@ -148,13 +151,15 @@ async def find_job(
 ) -> messages.JobTableData | None:
     """What the GCS knows about a job; None if there is no such job. RPC: GetAllJobInfo."""
     request = messages.GetAllJobInfoRequest()
-    if (await server_of(channel, deadline)).release.pair >= _FILTERS_SINCE:
+    server = await server_of(channel, deadline)
+    if server.release.pair >= _FILTERS_SINCE:
         request = messages.GetAllJobInfoRequest(
             job_or_submission_id=job_id.hex(),
             skip_submission_job_info_field=True,
             skip_is_running_tasks_field=True,
         )
-    for job in (await call(channel, _LIST, request, deadline)).job_info_list:
+    reply = await call(channel, _LIST, request, deadline, written_for=server)
+    for job in reply.job_info_list:
         if job.job_id == job_id:
             found: messages.JobTableData = job
             return found

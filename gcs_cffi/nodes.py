@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcs_cffi import messages
+from gcs_cffi import _status, messages
 from gcs_cffi._arguments import Deadline, boolean, count, enum_number, several, text
-from gcs_cffi._methods import bundled
+from gcs_cffi._channel import redone
+from gcs_cffi._methods import bundled, id_of
 from gcs_cffi._node_filters import NodeFilters
 from gcs_cffi._release import choose, known
 from gcs_cffi._typed import call, server_of
+from gcs_cffi.errors import from_status
 from gcs_cffi.ids import NodeID
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Nodes:
         """Made by the client."""
         self._channel = channel
 
+    @redone
     async def list(
         self,
         *,
@@ -83,7 +86,7 @@ class Nodes:
         Returns:
             The nodes by their ids.
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         filters = NodeFilters(
             None if node_ids is None else {*_each_once(node_ids)},
             None if names is None else {text(name, "a name") for name in several(names, "names")},
@@ -98,9 +101,9 @@ class Nodes:
         most = count(limit, "limit")
         server = await server_of(self._channel, deadline)
         request = filters.request(server.release, most)
-        reply = await call(self._channel, _LIST, request, deadline)
+        reply = await call(self._channel, _LIST, request, deadline, written_for=server)
         found = [node for node in reply.node_info_list if filters.fit(node)][:most]
-        return {NodeID(node.node_id): node for node in found}
+        return {id_of(NodeID, node.node_id): node for node in found}
 
     async def get(
         self, node_id: AnyID, *, timeout: float | None = None
@@ -113,6 +116,7 @@ class Nodes:
         wanted = NodeID(node_id)
         return (await self.list(node_ids=[wanted], timeout=timeout)).get(wanted)
 
+    @redone
     async def check_alive(
         self, node_ids: Iterable[AnyID], *, timeout: float | None = None
     ) -> dict[NodeID, bool]:
@@ -123,25 +127,41 @@ class Nodes:
         Returns:
             For each node whether it is; a node that the GCS does not know is not.
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         wanted = _each_once(node_ids)
         server = await server_of(self._channel, deadline)
         if server.release.pair >= _CHECK_BY_ID_SINCE:
             request = messages.CheckAliveRequest(node_ids=wanted)
-            reply = await call(self._channel, _CHECK_ALIVE, request, deadline)
-            return dict(zip(wanted, reply.raylet_alive, strict=True))
-        living = (await call(self._channel, _LIST, b"", deadline)).node_info_list
+            reply = await call(self._channel, _CHECK_ALIVE, request, deadline, written_for=server)
+            return self._each_alive(wanted, reply)
+        listed = await call(self._channel, _LIST, b"", deadline, written_for=server)
         addresses = {
-            NodeID(node.node_id): f"{node.node_manager_address}:{node.node_manager_port}".encode()
-            for node in living
+            id_of(
+                NodeID, node.node_id
+            ): f"{node.node_manager_address}:{node.node_manager_port}".encode()
+            for node in listed.node_info_list
             if node.state == messages.GcsNodeInfo.ALIVE
         }
         asked = [node_id for node_id in wanted if node_id in addresses]
         # The field was `repeated string raylet_address`, of the same number.
         older = messages.CheckAliveRequest(node_ids=[addresses[node_id] for node_id in asked])
-        reply = await call(self._channel, _CHECK_ALIVE, older.SerializeToString(), deadline)
-        alive = dict(zip(asked, reply.raylet_alive, strict=True))
+        body = older.SerializeToString()
+        reply = await call(self._channel, _CHECK_ALIVE, body, deadline, written_for=server)
+        alive = self._each_alive(asked, reply)
         return {node_id: alive.get(node_id, False) for node_id in wanted}
+
+    def _each_alive(
+        self, asked: builtins.list[NodeID], reply: messages.CheckAliveReply
+    ) -> dict[NodeID, bool]:
+        if len(reply.raylet_alive) != len(asked):
+            raise from_status(
+                _status.INTERNAL,
+                _status.FLAG_LOCAL,
+                f"the reply is about {len(reply.raylet_alive)} nodes, and not {len(asked)}",
+                _CHECK_ALIVE[0].path,
+                self._channel.address,
+            )
+        return dict(zip(asked, reply.raylet_alive, strict=True))
 
     async def drain(
         self, node_ids: Iterable[AnyID], *, timeout: float | None = None
@@ -157,7 +177,7 @@ class Nodes:
             drain_node_data=[{"node_id": node_id} for node_id in _each_once(node_ids)]
         )
         reply = await call(self._channel, _DRAIN, request, timeout)
-        return [NodeID(node.node_id) for node in reply.drain_node_status]
+        return [id_of(NodeID, node.node_id) for node in reply.drain_node_status]
 
     async def register(
         self,
@@ -174,6 +194,7 @@ class Nodes:
         data = bundled(messages.GcsNodeInfo, node, "node")
         await call(self._channel, _REGISTER, messages.RegisterNodeRequest(node_info=data), timeout)
 
+    @redone
     async def unregister(
         self,
         node_id: AnyID,
@@ -198,17 +219,17 @@ class Nodes:
             reason=enum_number(messages.NodeDeathInfo.Reason, reason, "reason"),
             reason_message=text(message, "message"),
         )
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         wanted = NodeID(node_id)
         server = await server_of(self._channel, deadline)
         choose(_UNREGISTER, server.release, self._channel.address)
         filters = NodeFilters({wanted}, None, None, None, messages.GcsNodeInfo.ALIVE)
         request = filters.request(server.release, None)
-        reply = await call(self._channel, _LIST, request, deadline)
+        reply = await call(self._channel, _LIST, request, deadline, written_for=server)
         if not any(filters.fit(node) for node in reply.node_info_list):
             return
         ended = messages.UnregisterNodeRequest(node_id=wanted, node_death_info=death)
-        await call(self._channel, _UNREGISTER, ended, deadline)
+        await call(self._channel, _UNREGISTER, ended, deadline, written_for=server)
 
     async def address_and_liveness(
         self,
@@ -240,7 +261,7 @@ class Nodes:
         found = [*reply.node_info_list][:most]
         if node_ids is not None and not request.node_ids:
             return {}
-        return {NodeID(node.node_id): node for node in found}
+        return {id_of(NodeID, node.node_id): node for node in found}
 
 
 def _each_once(node_ids: Iterable[AnyID]) -> list[NodeID]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from gcs_cffi import _status, messages
 from gcs_cffi._arguments import Deadline, count, text
-from gcs_cffi._methods import bundled
+from gcs_cffi._channel import redone
+from gcs_cffi._methods import bundled, id_of
 from gcs_cffi._release import known
 from gcs_cffi._typed import call
 from gcs_cffi.errors import from_status
@@ -55,6 +56,7 @@ class PlacementGroups:
         """Made by the client."""
         self._channel = channel
 
+    @redone
     async def create(
         self,
         spec: messages.PlacementGroupSpec | Message | Mapping[str, Any],
@@ -78,12 +80,15 @@ class PlacementGroups:
         """
         data = messages.PlacementGroupSpec()
         data.CopyFrom(bundled(messages.PlacementGroupSpec, spec, "spec"))
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         for index, bundle in enumerate(data.bundles):
             if not bundle.HasField("bundle_id"):
                 bundle.bundle_id.placement_group_id = data.placement_group_id
                 bundle.bundle_id.bundle_index = index
         # A GCS that is given a group of a job which it does not know ends its process.
+        # Of two with one index a GCS ends when it places them.
+        if len({bundle.bundle_id.bundle_index for bundle in data.bundles}) < len(data.bundles):
+            raise ValueError("two bundles of the spec have the same bundle_index")
         try:
             job_id = JobID(data.creator_job_id)
         except ValueError as error:
@@ -147,7 +152,7 @@ class PlacementGroups:
         request = messages.GetAllPlacementGroupRequest(limit=most)
         reply = await call(self._channel, _LIST, request, timeout)
         groups = reply.placement_group_table_data[:most]
-        return {PlacementGroupID(group.placement_group_id): group for group in groups}
+        return {id_of(PlacementGroupID, group.placement_group_id): group for group in groups}
 
     async def wait_until_ready(
         self, placement_group_id: AnyID, *, timeout: float | None = None
@@ -160,7 +165,7 @@ class PlacementGroups:
             DeadlineExceededError: it was not placed within the timeout.
             GcsStatusError: there is no such group, or it was removed (RAY_NOT_FOUND).
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         wanted = PlacementGroupID(placement_group_id)
         known_request = messages.GetPlacementGroupRequest(placement_group_id=wanted)
         if _group(await call(self._channel, _GET, known_request, deadline)) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcs_cffi._methods import id_of
 from gcs_cffi._release import known
 from gcs_cffi._typed import call
 from gcs_cffi.ids import NodeID
@@ -49,7 +50,8 @@ class Resources:
         """
         reply = await call(self._channel, _AVAILABLE, b"", timeout)
         return {
-            NodeID(node.node_id): dict(node.resources_available) for node in reply.resources_list
+            id_of(NodeID, node.node_id): dict(node.resources_available)
+            for node in reply.resources_list
         }
 
     async def total(self, *, timeout: float | None = None) -> dict[NodeID, dict[str, float]]:
@@ -59,7 +61,9 @@ class Resources:
             For each node amounts by the resources' names, "CPU" and the like; memory in bytes.
         """
         reply = await call(self._channel, _TOTAL, b"", timeout)
-        return {NodeID(node.node_id): dict(node.resources_total) for node in reply.resources_list}
+        return {
+            id_of(NodeID, node.node_id): dict(node.resources_total) for node in reply.resources_list
+        }
 
     async def usage(self, *, timeout: float | None = None) -> messages.ResourceUsageBatchData:
         """What the nodes last reported, and what is asked of them. RPC: GetAllResourceUsage.
@@ -81,6 +85,6 @@ class Resources:
         """
         reply = await call(self._channel, _DRAINING, b"", timeout)
         return {
-            NodeID(node.node_id): node.draining_deadline_timestamp_ms
+            id_of(NodeID, node.node_id): node.draining_deadline_timestamp_ms
             for node in reply.draining_nodes
         }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, boolean, count
+from gcs_cffi._channel import redone
 from gcs_cffi._methods import bundled
 from gcs_cffi._release import known
 from gcs_cffi._task_filters import TaskFilters, conditions
@@ -47,6 +48,7 @@ class Tasks:
         """Made by the client."""
         self._channel = channel
 
+    @redone
     async def list(
         self,
         *,
@@ -80,7 +82,7 @@ class Tasks:
         Returns:
             The attempts, in no order. The GCS keeps a bounded number, and reports reach it late.
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         given = {
             "job_id": job_id,
             "task_id": task_id,
@@ -92,7 +94,7 @@ class Tasks:
         most = count(limit, "limit")
         server = await server_of(self._channel, deadline)
         request = filters.request(server.release, most)
-        reply = await call(self._channel, _LIST, request, deadline)
+        reply = await call(self._channel, _LIST, request, deadline, written_for=server)
         found = [*reply.events_by_task]
         if not filters.is_asked_of(server.release):
             found = [task for task in found if filters.fit(task)]

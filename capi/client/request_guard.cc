@@ -84,8 +84,9 @@ class Judge {
         const Bytes name = reader.bytes();
         if (name.empty()) return refuse(field, place, {" is empty; it must be a name"});
         if (name.size() > field.high) {
-          return refuse(field, place,
-                        {" has ", Digits(name.size()), " bytes; at most it has ", Digits(field.high)});
+          return refuse(
+              field, place,
+              {" has ", Digits(name.size()), " bytes; at most it has ", Digits(field.high)});
         }
         if (std::ranges::all_of(name, [](std::uint8_t byte) { return byte >= ' '; })) return true;
         return refuse(field, place, {" has a control character; it must be a name"});
@@ -152,8 +153,9 @@ Refusal guard_request(const Call& call) noexcept {
   if (call.known == nullptr) {
     if (!call.method().starts_with(kSyncer)) return {};
     return {Status::kInvalidArgument, kFlagLocal,
-            join({call.method(), " is for raylets. Such a request would end the GCS, so it was not "
-                                 "sent"})};
+            join({call.method(),
+                  " is for raylets. Such a request would end the GCS, so it was not "
+                  "sent"})};
   }
   const std::uint32_t method = call.known->id;
   const std::span<const Field> rules = request_rules(method);

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gcs_cffi._server import Server
 
 _CHECK_ALIVE = _release.known("NodeInfoGcsService/CheckAlive")[0]
+_REFLECTION = _release.METHODS["/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"]
 _WAITING = _native.WAIT | _native.NO_WAIT
 """What a call's flags say for the questions that come before it, too."""
 
@@ -39,6 +40,7 @@ def call(
     request: Message | bytes,
     timeout: float | Deadline | None,
     flags: int = 0,
+    written_for: Server | None = None,
 ) -> Any:
     """Makes a call, and gives its reply as a message of the bundled schema.
 
@@ -48,8 +50,10 @@ def call(
         request: a message of the bundled schema; or bytes, which go as they are.
         timeout: as the accessors take it, or a deadline that covers more than this call.
         flags: of the packed record.
+        written_for: the server whose release the request, or what is done with the reply, is
+            right for: see `redone()` of the channel's module.
     """
-    server, method, reply = _call(channel, methods, request, timeout, flags)
+    server, method, reply = _call(channel, methods, request, timeout, flags, written_for)
     return server.decode(method, reply, channel.address)
 
 
@@ -70,10 +74,13 @@ def _call(
     request: Message | bytes,
     timeout: float | Deadline | None,
     flags: int,
+    written_for: Server | None = None,
 ) -> tuple[Server, KnownMethod, bytes]:
     deadline = Deadline.of(timeout, channel.default_timeout)
     while True:
         server = server_of(channel, deadline, flags)
+        if written_for is not None and written_for is not server:
+            raise _release.ReplacedError
         method = _release.choose(methods, server.release, channel.address)
         try:
             learn_layout(channel, server, method.service, deadline, flags)
@@ -180,7 +187,12 @@ def learn_layout(
         try:
             if server.needs_layout_of(service):
                 files = _ask_files(channel, server, service, deadline, flags)
-                server.add_files(files)
+                try:
+                    server.add_files(files)
+                except ValueError as error:
+                    raise _no_layout(channel, service, error) from None
+                if server.needs_layout_of(service):
+                    raise _no_layout(channel, service, "its answer does not have the service")
         finally:
             channel.end_asking(asking)
 
@@ -198,23 +210,26 @@ def _ask_files(
 ) -> list[bytes]:
     from gcs_cffi import _reflection
 
-    method = _release.METHODS[_reflection.PATH]
     body = _reflection.request(service)
     waiting = flags & _WAITING
-    answer = _request(channel, server, method.number, b"", body, deadline, waiting)
+    answer = _request(channel, server, _REFLECTION.number, b"", body, deadline, waiting)
     try:
         return _reflection.files_in(answer)
     except LookupError:
         what = f"the service {service}: the server does not have it"
         raise _release.unsupported(what, server.release, "", channel.address) from None
     except ValueError as error:
-        raise from_status(
-            _status.INTERNAL,
-            _status.FLAG_LOCAL,
-            f"the server cannot say how it lays out the messages of {service}: {error}",
-            method.path,
-            channel.address,
-        ) from None
+        raise _no_layout(channel, service, error) from None
+
+
+def _no_layout(channel: Channel, service: str, why: object) -> Exception:
+    return from_status(
+        _status.INTERNAL,
+        _status.FLAG_LOCAL,
+        f"the server cannot say how it lays out the messages of {service}: {why}",
+        _REFLECTION.path,
+        channel.address,
+    )
 
 
 def _expired(channel: Channel) -> Exception:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from gcs_cffi import _status, messages
 from gcs_cffi._arguments import Deadline, boolean, count, enum_number, text
+from gcs_cffi._blocking import redone
+from gcs_cffi._methods import id_of
 from gcs_cffi._release import known
 from gcs_cffi._sync._typed import call, server_of
 from gcs_cffi.errors import GcsStatusError, from_status
@@ -104,7 +106,7 @@ class Actors:
         if filters.ListFields():
             request.filters.CopyFrom(filters)
         reply = call(self._channel, _LIST, request, timeout)
-        return {ActorID(actor.actor_id): actor for actor in reply.actor_table_data[:most]}
+        return {id_of(ActorID, actor.actor_id): actor for actor in reply.actor_table_data[:most]}
 
     def get_named(
         self, name: str, *, namespace: str = "", timeout: float | None = None
@@ -155,6 +157,7 @@ class Actors:
         reply = call(self._channel, _LIST_NAMED, request, timeout)
         return [*reply.named_actors_list]
 
+    @redone
     def kill(
         self,
         actor_id: AnyID,
@@ -177,7 +180,7 @@ class Actors:
             GcsStatusError: there is no such actor, or it is dead (RAY_NOT_FOUND). Before Ray 2.48,
                 which says nothing then, the actor is looked up first.
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         request = messages.KillActorViaGcsRequest(
             actor_id=ActorID(actor_id),
             force_kill=boolean(force, "force"),
@@ -186,7 +189,7 @@ class Actors:
         server = server_of(self._channel, deadline)
         if server.release.pair < _KILLS_NOBODY_SINCE:
             self._check_alive(ActorID(actor_id), deadline)
-        call(self._channel, _KILL, request, deadline)
+        call(self._channel, _KILL, request, deadline, written_for=server)
 
     def _check_alive(self, actor_id: ActorID, deadline: Deadline) -> None:
         request = messages.GetActorInfoRequest(actor_id=actor_id)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, boolean, count
-from gcs_cffi._methods import bundled
+from gcs_cffi._blocking import redone
+from gcs_cffi._methods import bundled, id_of
 from gcs_cffi._release import known
 from gcs_cffi._sync._typed import call, server_of
 from gcs_cffi.ids import BaseID, JobID
@@ -62,6 +63,7 @@ class Jobs:
         reply = call(self._channel, _NEXT_ID, b"", timeout)
         return JobID.from_int(reply.job_id)
 
+    @redone
     def list(
         self,
         *,
@@ -84,7 +86,7 @@ class Jobs:
         Returns:
             The jobs by their ids.
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         wanted = _id_text(job_or_submission_id)
         no_info = boolean(skip_submission_info, "skip_submission_info")
         no_tasks = boolean(skip_is_running_tasks, "skip_is_running_tasks")
@@ -101,14 +103,14 @@ class Jobs:
             )
         elif wanted is None:
             request = messages.GetAllJobInfoRequest(limit=most)
-        reply = call(self._channel, _LIST, request, deadline)
+        reply = call(self._channel, _LIST, request, deadline, written_for=server)
         found = [job for job in reply.job_info_list if _fits(job, wanted)][:most]
         for job in found:
             if no_info and not can_skip:
                 job.ClearField("job_info")
             if no_tasks and not can_skip:
                 job.ClearField("is_running_tasks")
-        return {JobID(job.job_id): job for job in found}
+        return {id_of(JobID, job.job_id): job for job in found}
 
     def add(
         self,
@@ -126,6 +128,7 @@ class Jobs:
         data = bundled(messages.JobTableData, job, "job")
         call(self._channel, _ADD, messages.AddJobRequest(data=data), timeout)
 
+    @redone
     def mark_finished(self, job_id: AnyID, *, timeout: float | None = None) -> None:
         """Tells the GCS that a job has finished. RPC: MarkJobFinished.
 
@@ -133,7 +136,7 @@ class Jobs:
         finished already is not an error. (An older GCS ends itself when it is told so twice: before
         Ray 2.48 the job is looked up first, which leaves two clients that do it at once.)
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         wanted = JobID(job_id)
         server = server_of(self._channel, deadline)
         if server.release.pair < _FINISHES_TWICE_SINCE:
@@ -141,7 +144,7 @@ class Jobs:
             if job is None or job.is_dead:
                 return
         request = messages.MarkJobFinishedRequest(job_id=wanted)
-        call(self._channel, _MARK_FINISHED, request, deadline)
+        call(self._channel, _MARK_FINISHED, request, deadline, written_for=server)
 
 
 def find_job(
@@ -149,13 +152,15 @@ def find_job(
 ) -> messages.JobTableData | None:
     """What the GCS knows about a job; None if there is no such job. RPC: GetAllJobInfo."""
     request = messages.GetAllJobInfoRequest()
-    if (server_of(channel, deadline)).release.pair >= _FILTERS_SINCE:
+    server = server_of(channel, deadline)
+    if server.release.pair >= _FILTERS_SINCE:
         request = messages.GetAllJobInfoRequest(
             job_or_submission_id=job_id.hex(),
             skip_submission_job_info_field=True,
             skip_is_running_tasks_field=True,
         )
-    for job in (call(channel, _LIST, request, deadline)).job_info_list:
+    reply = call(channel, _LIST, request, deadline, written_for=server)
+    for job in reply.job_info_list:
         if job.job_id == job_id:
             found: messages.JobTableData = job
             return found

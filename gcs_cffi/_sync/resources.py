@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcs_cffi._methods import id_of
 from gcs_cffi._release import known
 from gcs_cffi._sync._typed import call
 from gcs_cffi.ids import NodeID
@@ -50,7 +51,8 @@ class Resources:
         """
         reply = call(self._channel, _AVAILABLE, b"", timeout)
         return {
-            NodeID(node.node_id): dict(node.resources_available) for node in reply.resources_list
+            id_of(NodeID, node.node_id): dict(node.resources_available)
+            for node in reply.resources_list
         }
 
     def total(self, *, timeout: float | None = None) -> dict[NodeID, dict[str, float]]:
@@ -60,7 +62,9 @@ class Resources:
             For each node amounts by the resources' names, "CPU" and the like; memory in bytes.
         """
         reply = call(self._channel, _TOTAL, b"", timeout)
-        return {NodeID(node.node_id): dict(node.resources_total) for node in reply.resources_list}
+        return {
+            id_of(NodeID, node.node_id): dict(node.resources_total) for node in reply.resources_list
+        }
 
     def usage(self, *, timeout: float | None = None) -> messages.ResourceUsageBatchData:
         """What the nodes last reported, and what is asked of them. RPC: GetAllResourceUsage.
@@ -82,6 +86,6 @@ class Resources:
         """
         reply = call(self._channel, _DRAINING, b"", timeout)
         return {
-            NodeID(node.node_id): node.draining_deadline_timestamp_ms
+            id_of(NodeID, node.node_id): node.draining_deadline_timestamp_ms
             for node in reply.draining_nodes
         }

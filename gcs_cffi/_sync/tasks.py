@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, boolean, count
+from gcs_cffi._blocking import redone
 from gcs_cffi._methods import bundled
 from gcs_cffi._release import known
 from gcs_cffi._task_filters import TaskFilters, conditions
@@ -48,6 +49,7 @@ class Tasks:
         """Made by the client."""
         self._channel = channel
 
+    @redone
     def list(
         self,
         *,
@@ -81,7 +83,7 @@ class Tasks:
         Returns:
             The attempts, in no order. The GCS keeps a bounded number, and reports reach it late.
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         given = {
             "job_id": job_id,
             "task_id": task_id,
@@ -93,7 +95,7 @@ class Tasks:
         most = count(limit, "limit")
         server = server_of(self._channel, deadline)
         request = filters.request(server.release, most)
-        reply = call(self._channel, _LIST, request, deadline)
+        reply = call(self._channel, _LIST, request, deadline, written_for=server)
         found = [*reply.events_by_task]
         if not filters.is_asked_of(server.release):
             found = [task for task in found if filters.fit(task)]

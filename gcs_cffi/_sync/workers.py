@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from gcs_cffi import _status, messages
 from gcs_cffi._arguments import Deadline, boolean, count, integer
-from gcs_cffi._methods import bundled
+from gcs_cffi._blocking import redone
+from gcs_cffi._methods import bundled, id_of
 from gcs_cffi._release import known
 from gcs_cffi._sync._typed import call, server_of
 from gcs_cffi.errors import GcsStatusError, from_status
@@ -71,6 +72,7 @@ class Workers:
             return None
         return reply.worker_table_data if reply.HasField("worker_table_data") else None
 
+    @redone
     def list(
         self,
         *,
@@ -91,7 +93,7 @@ class Workers:
         Returns:
             The workers by their ids.
         """
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         wanted = {
             "is_alive": None if is_alive is None else boolean(is_alive, "is_alive"),
             "exist_paused_threads": None
@@ -106,14 +108,14 @@ class Workers:
                 request = messages.GetAllWorkerInfoRequest(limit=most)
             elif server.release.pair >= _FILTERS_SINCE:
                 request = messages.GetAllWorkerInfoRequest(limit=most, filters=wanted)
-        reply = call(self._channel, _LIST, request, deadline)
+        reply = call(self._channel, _LIST, request, deadline, written_for=server)
         found = [
             worker
             for worker in reply.worker_table_data
             if is_alive in (None, worker.is_alive)
             and has_paused_threads in (None, worker.num_paused_threads > 0)
         ]
-        return {WorkerID(worker.worker_address.worker_id): worker for worker in found[:most]}
+        return {id_of(WorkerID, worker.worker_address.worker_id): worker for worker in found[:most]}
 
     def add(
         self,
@@ -167,7 +169,7 @@ class Workers:
         request = messages.UpdateWorkerDebuggerPortRequest(
             worker_id=WorkerID(worker_id), debugger_port=integer(port, "port", 0, 65535)
         )
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         self._check_known(request.worker_id, _UPDATE_DEBUGGER_PORT[0].path, deadline)
         call(self._channel, _UPDATE_DEBUGGER_PORT, request, deadline)
 
@@ -191,7 +193,7 @@ class Workers:
             worker_id=WorkerID(worker_id),
             num_paused_threads_delta=integer(delta, "delta", low, high),
         )
-        deadline = Deadline(timeout, self._channel.default_timeout)
+        deadline = Deadline.of(timeout, self._channel.default_timeout)
         self._check_known(request.worker_id, _UPDATE_PAUSED_THREADS[0].path, deadline)
         call(self._channel, _UPDATE_PAUSED_THREADS, request, deadline)
 

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gcs_cffi import NodeID, messages
+from gcs_cffi import GcsStatusError, JobID, NodeID, messages
 from gcs_cffi.testing import GcsServer
 from matrix.conftest import numbers_of
 
@@ -43,6 +44,17 @@ async def test_calls_are_written_anew_for_the_release_that_came_back(
         assert await gcs.nodes.check_alive([NODE]) == {NODE: False}
         versions = [await gcs.get_ray_version()]
     with GcsServer(ray=second, port=port):
+        # Each of them looks at the release that it remembers.
+        assert await asyncio.gather(
+            gcs.nodes.check_alive([NODE]),
+            gcs.nodes.list(node_ids=[NODE], state="ALIVE"),
+            gcs.jobs.list(job_or_submission_id="none"),
+            gcs.jobs.mark_finished(JobID.from_int(7)),
+            gcs.workers.list(is_alive=True),
+            gcs.tasks.list(job_id=JobID.from_int(7)),
+        ) == [{NODE: False}, {}, {}, None, {}, []]
+        with pytest.raises(GcsStatusError, match="no living actor|not found|Could not find"):
+            await gcs.actors.kill(b"a" * 12 + JobID.from_int(7))
         await gcs.nodes.register(
             {"node_id": NODE, "node_manager_address": "127.0.0.1", "node_manager_port": 1}
         )

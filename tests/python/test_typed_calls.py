@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 import gcs_cffi
 from gcs_cffi import DeadlineExceededError, GcsClient, UnsupportedByServerError, messages, sync
+from gcs_cffi._release import Release
+from gcs_cffi._server import Server
 
 if TYPE_CHECKING:
     from gcs_cffi.testing import GcsServer
@@ -64,6 +67,23 @@ async def test_a_task_that_is_cancelled_while_it_asks_leaves_it_to_the_next(
             await tasks[0]
         own_server.resume()
         assert await asyncio.gather(*tasks[1:]) == [{}, {}]
+
+
+async def test_a_call_that_does_not_wait_does_not_wait_for_the_release_either(
+    own_server: GcsServer,
+) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs:
+        own_server.kill()
+        with pytest.raises(gcs_cffi.UnavailableError):
+            while True:
+                request: dict[str, object] = {}
+                await gcs.call(
+                    "NodeInfoGcsService",
+                    "GetAllNodeInfo",
+                    request,
+                    wait_for_ready=False,
+                    timeout=20,
+                )
 
 
 async def test_one_timeout_covers_all_that_a_call_needs(own_server: GcsServer) -> None:
@@ -134,6 +154,27 @@ async def test_a_service_or_method_that_the_server_lacks_is_named(gcs: GcsClient
         await gcs.call(HEALTH, "NoSuchMethod", {})
     with pytest.raises(UnsupportedByServerError, match=r"from 2\.37 to 2\.46"):
         await gcs.call("ActorInfoGcsService", "RestartActor", b"")
+
+
+def test_descriptions_that_make_no_sense_are_said_to() -> None:
+    def file(name: str, *imports: str) -> bytes:
+        return FileDescriptorProto(
+            name=name, package="ray.rpc", syntax="proto3", dependency=imports
+        ).SerializeToString()
+
+    for files in (
+        [b"\xff"],
+        [file("a", "a")],
+        [file("a", "b"), file("b", "a")],
+        [file("a", "missing")],
+        [file(f"f{n}", f"f{n + 1}") for n in range(3000)],
+    ):
+        with pytest.raises(ValueError, match="make no sense"):
+            Server(Release.parse("2.40.0")).add_files(files)
+    # Files that lack what they were asked for are taken, and do not help.
+    server = Server(Release.parse("2.40.0"))
+    server.add_files([file("other")])
+    assert server.needs_layout_of("ray.rpc.NodeInfoGcsService")
 
 
 async def test_a_message_of_an_unknown_method_is_checked_against_the_servers_own(
