@@ -53,7 +53,7 @@ async def test_calls_are_written_anew_for_the_release_that_came_back(
             gcs.workers.list(is_alive=True),
             gcs.tasks.list(job_id=JobID.from_int(7)),
         ) == [{NODE: False}, {}, {}, None, {}, []]
-        with pytest.raises(GcsStatusError, match="no living actor|not found|Could not find"):
+        with pytest.raises(GcsStatusError, match=r"no living actor|not found|Could not find"):
             await gcs.actors.kill(b"a" * 12 + JobID.from_int(7))
         await gcs.nodes.register(
             {"node_id": NODE, "node_manager_address": "127.0.0.1", "node_manager_port": 1}
