@@ -73,9 +73,11 @@ async def test_a_call_that_does_not_wait_does_not_wait_for_the_release_either(
     own_server: GcsServer,
 ) -> None:
     async with gcs_cffi.connect(own_server.address) as gcs:
-        own_server.kill()
-        while gcs.state == "ready":
-            await asyncio.sleep(0.01)
+        async with gcs.watch_state() as changes:
+            own_server.kill()
+            async for change in changes:
+                if change.state != "ready":
+                    break
         with pytest.raises(gcs_cffi.UnavailableError):
             await gcs.call("NodeInfoGcsService", "GetAllNodeInfo", {}, wait_for_ready=False)
 
