@@ -152,10 +152,8 @@ class Connecting:
 
         def __getattr__(self, name: str) -> Never:
             """Says what is missing, where a client was meant."""
-            raise AttributeError(
-                f"connect() gives no client yet, and so no {name!r}: await it, or enter it with "
-                "`async with connect(...) as gcs:`; gcs_cffi.sync has one for threads"
-            )
+            hint = "await it, or use `async with connect(...)`; gcs_cffi.sync is for threads"
+            raise AttributeError(f"connect() gives no client yet, and so no {name!r}: {hint}")
 
         def __enter__(self) -> Never:
             """Says that this is the other kind of block."""

@@ -11,32 +11,16 @@
 #include "client/request_guard.h"
 #include "client/request_rules.h"
 #include "client_fixture.h"
+#include "request_bytes.h"
 
 namespace gcs {
 namespace {
 
-using test::bytes_of;
+using test::bytes;
+using test::judge;
+using test::number;
 
 constexpr std::uint32_t kNoField = 0;
-
-std::string number(std::uint32_t field, std::uint64_t value) {
-  std::string bytes(1, static_cast<char>(field << 3));
-  if (field > 15)
-    bytes = {static_cast<char>((field << 3 & 127) | 128), static_cast<char>(field >> 4)};
-  for (; value > 127; value >>= 7) bytes.push_back(static_cast<char>((value & 127) | 128));
-  bytes.push_back(static_cast<char>(value));
-  return bytes;
-}
-std::string bytes(std::uint32_t field, const std::string& value) {
-  return std::string{static_cast<char>(field << 3 | 2), static_cast<char>(value.size())} + value;
-}
-
-Refusal judge(std::uint32_t method, const std::string& request, std::uint32_t ray_version) {
-  const auto call = Call::make(EventKind::kCall, *find_method(method));
-  call->copy_request(bytes_of(request));
-  call->ray_version = ray_version;
-  return guard_request(*call);
-}
 
 std::string publication(std::uint64_t channel, std::uint32_t sequence_field = kNoField) {
   return bytes(1, number(1, channel) + bytes(2, "key") +
