@@ -411,7 +411,10 @@ def _finish(generator: AsyncGenerator[None, None]) -> None:
 def _after_fork_in_child() -> None:
     global _lock, _reactors  # noqa: PLW0603 (what is the parent's is never looked at again)
     _lock = threading.RLock()
-    _inherited.append(_reactors)
+    # A generator that is thrown away would have its loop close it; that may just be thrown away
+    # too, and say that this was never awaited.
+    hooks = [reactor._shutdown_hook for reactor in _reactors.values()]
+    _inherited.extend([_reactors, [hook() for hook in hooks if hook is not None]])
     _reactors = weakref.WeakKeyDictionary()
 
 
