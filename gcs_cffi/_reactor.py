@@ -413,7 +413,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
     # A generator that is thrown away would have its loop close it; that may just be thrown away
     # too, and say that this was never awaited.
-    hooks = [reactor._shutdown_hook for reactor in _reactors.values()]
+    hooks = [reactor._shutdown_hook for reactor in _reactors.values()]  # noqa: SLF001
     _inherited.extend([_reactors, [hook() for hook in hooks if hook is not None]])
     _reactors = weakref.WeakKeyDictionary()
 
