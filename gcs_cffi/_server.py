@@ -44,6 +44,7 @@ class Server:
         self._lock = threading.Lock()
         self._pool = descriptor_pool.DescriptorPool()
         self._files: dict[str, bytes] = {}
+        self._types: dict[tuple[str, str], tuple[type[Message], type[Message]]] = {}
         self._translator = Translator()
 
     def needs_layout_of(self, service: str) -> bool:
@@ -82,6 +83,9 @@ class Server:
 
     def types_of(self, service: str, method: str) -> tuple[type[Message], type[Message]] | None:
         """Classes of the server's own messages, for a method that the bundled schema lacks."""
+        known = self._types.get((service, method))
+        if known is not None:
+            return known
         found = self._method(service, method)
         if found is None:
             return None
@@ -90,7 +94,9 @@ class Server:
             files.file.extend(map(FileDescriptorProto.FromString, self._files.values()))
         serialized = files.SerializeToString()
         request, reply = found.input_type.full_name, found.output_type.full_name
-        return reflected_class(serialized, request), reflected_class(serialized, reply)
+        types = reflected_class(serialized, request), reflected_class(serialized, reply)
+        self._types[service, method] = types
+        return types
 
     def encode(self, method: KnownMethod, request: Message, address: str) -> bytes:
         """A request, as this server reads it.
