@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcs_cffi import _status, messages
+from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, boolean, count, enum_number, text
 from gcs_cffi._channel import redone
 from gcs_cffi._methods import id_of
 from gcs_cffi._release import known
-from gcs_cffi._typed import call, server_of
-from gcs_cffi.errors import GcsStatusError, from_status
+from gcs_cffi._typed import call, find, server_of, unknown
 from gcs_cffi.ids import ActorID, JobID
 
 if TYPE_CHECKING:
@@ -124,13 +123,11 @@ class Actors:
         request = messages.GetNamedActorInfoRequest(
             name=text(name, "name"), ray_namespace=text(namespace, "namespace")
         )
-        try:
-            reply = await call(self._channel, _GET_NAMED, request, timeout)
-        except GcsStatusError as error:
-            if error.code != _status.RAY_NOT_FOUND:
-                raise
+        reply = await find(self._channel, _GET_NAMED, request, timeout)
+        if reply is None or not reply.HasField("actor_table_data"):
             return None
-        return reply.actor_table_data if reply.HasField("actor_table_data") else None
+        actor: messages.ActorTableData = reply.actor_table_data
+        return actor
 
     async def list_named(
         self,
@@ -199,10 +196,4 @@ class Actors:
             cause != messages.ActorDiedErrorContext.OUT_OF_SCOPE
         )
         if is_dead or not actor.actor_id:
-            raise from_status(
-                _status.RAY_NOT_FOUND,
-                _status.FLAG_LOCAL,
-                f"the GCS knows no living actor {actor_id}",
-                _KILL[0].path,
-                self._channel.address,
-            )
+            raise unknown(self._channel, f"living actor {actor_id}", _KILL)

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcs_cffi import _status, messages
+from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, count, text
 from gcs_cffi._channel import redone
 from gcs_cffi._methods import bundled, id_of
 from gcs_cffi._release import known
-from gcs_cffi._typed import call
-from gcs_cffi.errors import from_status
+from gcs_cffi._typed import call, unknown
 from gcs_cffi.ids import JobID, PlacementGroupID
 from gcs_cffi.jobs import find_job
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gcs_cffi._channel import Channel
-    from gcs_cffi.errors import GcsError
     from gcs_cffi.ids import AnyID
 
 __all__ = ["PlacementGroups"]
@@ -94,7 +92,7 @@ class PlacementGroups:
         except ValueError as error:
             raise ValueError(f"the spec's creator_job_id: {error}") from None
         if await find_job(self._channel, job_id, deadline) is None:
-            raise self._unknown(f"job {job_id}, the spec's creator_job_id", _CREATE[0].path)
+            raise unknown(self._channel, f"job {job_id}, the spec's creator_job_id", _CREATE)
         request = messages.CreatePlacementGroupRequest(placement_group_spec=data)
         await call(self._channel, _CREATE, request, deadline)
 
@@ -169,18 +167,9 @@ class PlacementGroups:
         wanted = PlacementGroupID(placement_group_id)
         known_request = messages.GetPlacementGroupRequest(placement_group_id=wanted)
         if _group(await call(self._channel, _GET, known_request, deadline)) is None:
-            raise self._unknown(f"placement group {wanted}", _WAIT[0].path)
+            raise unknown(self._channel, f"placement group {wanted}", _WAIT)
         request = messages.WaitPlacementGroupUntilReadyRequest(placement_group_id=wanted)
         await call(self._channel, _WAIT, request, deadline)
-
-    def _unknown(self, what: str, path: str) -> GcsError:
-        return from_status(
-            _status.RAY_NOT_FOUND,
-            _status.FLAG_LOCAL,
-            f"the GCS knows no {what}",
-            path,
-            self._channel.address,
-        )
 
 
 def _group(

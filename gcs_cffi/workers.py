@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcs_cffi import _status, messages
+from gcs_cffi import messages
 from gcs_cffi._arguments import Deadline, boolean, count, integer
 from gcs_cffi._channel import redone
 from gcs_cffi._methods import bundled, id_of
 from gcs_cffi._release import known
-from gcs_cffi._typed import call, server_of
-from gcs_cffi.errors import GcsStatusError, from_status
+from gcs_cffi._typed import call, find, server_of, unknown
 from gcs_cffi.ids import WorkerID
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gcs_cffi._channel import Channel
+    from gcs_cffi._release import KnownMethod
     from gcs_cffi.ids import AnyID
 
 __all__ = ["Workers"]
@@ -62,14 +62,7 @@ class Workers:
         Returns:
             The worker, dead or alive; None if there is no such worker, or not any more.
         """
-        request = messages.GetWorkerInfoRequest(worker_id=WorkerID(worker_id))
-        try:
-            reply = await call(self._channel, _GET, request, timeout)
-        except GcsStatusError as error:
-            if error.code != _status.RAY_NOT_FOUND:
-                raise
-            return None
-        return reply.worker_table_data if reply.HasField("worker_table_data") else None
+        return await self._find(WorkerID(worker_id), timeout)
 
     @redone
     async def list(
@@ -169,7 +162,7 @@ class Workers:
             worker_id=WorkerID(worker_id), debugger_port=integer(port, "port", 0, 65535)
         )
         deadline = Deadline.of(timeout, self._channel.default_timeout)
-        await self._check_known(request.worker_id, _UPDATE_DEBUGGER_PORT[0].path, deadline)
+        await self._check_known(request.worker_id, _UPDATE_DEBUGGER_PORT, deadline)
         await call(self._channel, _UPDATE_DEBUGGER_PORT, request, deadline)
 
     async def update_paused_threads(
@@ -193,23 +186,22 @@ class Workers:
             num_paused_threads_delta=integer(delta, "delta", low, high),
         )
         deadline = Deadline.of(timeout, self._channel.default_timeout)
-        await self._check_known(request.worker_id, _UPDATE_PAUSED_THREADS[0].path, deadline)
+        await self._check_known(request.worker_id, _UPDATE_PAUSED_THREADS, deadline)
         await call(self._channel, _UPDATE_PAUSED_THREADS, request, deadline)
 
-    async def _check_known(self, worker_id: bytes, path: str, deadline: Deadline) -> None:
+    async def _check_known(
+        self, worker_id: bytes, methods: tuple[KnownMethod, ...], deadline: Deadline
+    ) -> None:
         # A GCS that is told about a worker which it does not know ends its process.
+        if await self._find(worker_id, deadline) is None:
+            raise unknown(self._channel, f"worker {worker_id.hex()}", methods)
+
+    async def _find(
+        self, worker_id: bytes, timeout: float | Deadline | None
+    ) -> messages.WorkerTableData | None:
         request = messages.GetWorkerInfoRequest(worker_id=worker_id)
-        reply = None
-        try:
-            reply = await call(self._channel, _GET, request, deadline)
-        except GcsStatusError as error:
-            if error.code != _status.RAY_NOT_FOUND:
-                raise
+        reply = await find(self._channel, _GET, request, timeout)
         if reply is None or not reply.HasField("worker_table_data"):
-            raise from_status(
-                _status.RAY_NOT_FOUND,
-                _status.FLAG_LOCAL,
-                f"the GCS knows no worker {worker_id.hex()}",
-                path,
-                self._channel.address,
-            )
+            return None
+        worker: messages.WorkerTableData = reply.worker_table_data
+        return worker

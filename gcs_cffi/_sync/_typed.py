@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcs_cffi import _methods, _native, _release, _status, messages
 from gcs_cffi._arguments import Deadline
-from gcs_cffi.errors import UnsupportedByServerError, from_status
+from gcs_cffi.errors import GcsStatusError, UnsupportedByServerError, from_status
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gcs_cffi._methods import Method
     from gcs_cffi._release import KnownMethod, Release
     from gcs_cffi._server import Server
+    from gcs_cffi.errors import GcsError
 
 _CHECK_ALIVE = _release.known("NodeInfoGcsService/CheckAlive")[0]
 _REFLECTION = _release.METHODS["/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"]
@@ -55,6 +56,32 @@ def call(
     """
     server, method, reply = _call(channel, methods, request, timeout, flags, written_for)
     return server.decode(method, reply, channel.address)
+
+
+def find(
+    channel: Channel,
+    methods: tuple[KnownMethod, ...],
+    request: Message,
+    timeout: float | Deadline | None,
+) -> Any:
+    """The same; None where the GCS says that there is no such thing."""
+    try:
+        return call(channel, methods, request, timeout)
+    except GcsStatusError as error:
+        if error.code != _status.RAY_NOT_FOUND:
+            raise
+        return None
+
+
+def unknown(channel: Channel, what: str, methods: tuple[KnownMethod, ...]) -> GcsError:
+    """The error for what the GCS does not know, so that a call about it was not made."""
+    return from_status(
+        _status.RAY_NOT_FOUND,
+        _status.FLAG_LOCAL,
+        f"the GCS knows no {what}",
+        methods[0].path,
+        channel.address,
+    )
 
 
 def call_for_bytes(
