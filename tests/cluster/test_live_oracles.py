@@ -65,15 +65,26 @@ def test_what_moved_is_told_apart_and_fails_too() -> None:
     assert total.split()[-1] == "1"
 
 
-def test_what_varies_with_time_is_counted_and_not_compared() -> None:
-    readings = [
+def versions(*numbers: int) -> list[Any]:
+    return [
         plain(
             messages.autoscaler.ClusterResourceState(
-                cluster_resource_state_version=version,
+                cluster_resource_state_version=number,
                 last_seen_autoscaler_state_version=3,
             )
         )
-        for version in (1, 2, 3)
+        for number in numbers
     ]
-    result = compare_once("a", "b", *readings)
-    assert (result.fields, result.varying, result.differences, result.moved) == (1, 1, [], [])
+
+
+def test_what_grows_with_time_is_counted_apart_where_rays_lies_between_ours() -> None:
+    for numbers in ((1, 2, 3), (1, 1, 1), (1, 1, 3)):
+        result = compare_once("a", "b", *versions(*numbers))
+        assert (result.fields, result.varying, result.differences, result.moved) == (1, 1, [], [])
+
+
+def test_what_grows_with_time_is_a_difference_where_rays_lies_outside_of_ours() -> None:
+    for numbers in ((2, 1, 3), (1, 4, 3), (3, 2, 1), (3, 3, 2)):
+        assert len(compare_once("a", "b", *versions(*numbers)).differences) == 1
+    one, none = versions(1), versions(0)
+    assert compare_once("a", "b", *one, *none, *one).differences

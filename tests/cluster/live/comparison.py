@@ -6,7 +6,7 @@ Invariants:
 - A field in which our two readings differ has moved meanwhile, and is compared anew. So a race is
   never a difference, and an async and a blocking accessor that disagree never go unseen: what keeps
   moving is a failure.
-- What `live.varies` lists is counted apart, by name, and not compared.
+- What `live.varies` lists only grows: Ray's must lie between ours. It is counted apart.
 """
 
 from __future__ import annotations
@@ -115,8 +115,12 @@ def compare_once(name: str, way: str, before: Any, theirs: Any, after: Any) -> C
     sides = [dict(leaves(each)) for each in (before, theirs, after)]
     for path in sorted(set().union(*sides)):
         found = [side.get(path) for side in sides]
-        if any(leaf is not None and leaf.varies for leaf in found):
-            result.varying += 1
+        if all(leaf is not None and leaf.varies for leaf in found):
+            values = [leaf.value for leaf in found if leaf is not None]
+            if values == sorted(values):
+                result.varying += 1
+            else:
+                result.differences.append(f"{path}: not in order, ours, Ray's, ours: {values}")
         elif found[0] != found[2]:
             result.moved.append(f"{path}: {found[0]} -> {found[2]}")
         elif found[0] != found[1]:

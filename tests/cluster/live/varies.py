@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fields that differ between two readings of one cluster at rest, each with its reason.
 
-They are all that `./dev live` does not compare. Timestamps, loads and idle durations are not among
-them: while nothing happens, the GCS says the same again; where one has moved, it is read anew.
+They only grow, and are compared as such: Ray's reading, which lies between two of ours, is no less
+than the one and no more than the other. Timestamps and loads are not among them: while nothing
+happens, the GCS says the same again; where one has moved, it is read anew.
 """
 
 from __future__ import annotations
@@ -16,4 +17,8 @@ VARIES: dict[tuple[str, str], str] = {
         "ray.rpc.autoscaler.NodeState",
         "node_state_version",
     ): "the version of the reply that it is in",
+    (
+        "ray.rpc.autoscaler.NodeState",
+        "idle_duration_ms",
+    ): "of a node on which nothing runs, the GCS counts it up to the moment of the reply",
 }
