@@ -80,13 +80,13 @@ def clean_environment(folder: Path) -> dict[str, str]:
 
 def end_group(process: subprocess.Popen[str]) -> None:
     """Ends a process that leads a session, and everything in its group."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, STOP_SECONDS)):
         try:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             break
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             continue
     process.wait(STOP_SECONDS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""./dev matrix, and its part of ./dev test: tests/matrix on several releases of Ray.
+"""./dev matrix, and its part of ./dev test: tests/matrix and the guard's on several releases of Ray.
 
 Invariants:
 - Each release has a pytest process of its own. What became of its tests is read from the file that
@@ -23,6 +23,8 @@ from machine import BUILD, ROOT
 from testing import Counts, Tests
 
 SUITE = ROOT / "tests" / "matrix"
+GUARD = "tests/python/test_request_guard.py"
+"""What would end a server is refused, whatever its release: each has to outlive it."""
 RESULTS = BUILD / "matrix"
 RESULTS_OF_TEST = BUILD / "matrix-of-test"
 
@@ -90,8 +92,8 @@ class Matrix:
     def _run(self, release: str) -> None:
         report = {"GCS_CFFI_MATRIX_REPORT": str(self._results / f"{release}.json")}
         suite = SUITE.relative_to(ROOT).as_posix()
-        names_files = any(word.startswith(suite) for word in self._arguments)
-        chosen = self._arguments if names_files else [suite, *self._arguments]
+        names_files = any(word.startswith("tests/") for word in self._arguments)
+        chosen = self._arguments if names_files else [suite, GUARD, *self._arguments]
         settings = rays.find(release).environment() | report
         self._tests.run_pytest(f"Ray {release}", chosen, settings)
 
