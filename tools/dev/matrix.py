@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""./dev matrix, and its part of ./dev test: every method, and the guard, on several releases of Ray.
+"""./dev matrix, and its part of ./dev test: every method, and the guard, on releases of Ray.
 
 Invariants:
 - Each release has a pytest process of its own. What became of its tests is read from the file that
