@@ -15,10 +15,11 @@ import os
 import threading
 from collections import deque
 from contextlib import closing
-from functools import wraps
+from functools import partial, wraps
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-from gcs_cffi import _log, _native, _status
+from gcs_cffi import _log, _native, _native_subscriptions, _status
 from gcs_cffi._arguments import Deadline
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import pack_call, result_of, state_change
@@ -33,10 +34,13 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gcs_cffi._native_subscriptions import Topic
+    from gcs_cffi._streams import Begin, StreamEvent
     from gcs_cffi.options import ClientOptions, StateChange
 
 _SLICE: Final = 50_000_000  # nanoseconds
 _DRAIN_EVENTS: Final = 64
+_STREAM_EVENTS: Final = 256
 _DRAIN_BYTES: Final = 64 * 1024
 _KEPT: Final = 8
 
@@ -68,53 +72,73 @@ class Stream:
     """Events that come one after the other, with one id. For one thread at a time.
 
     Args:
-        client: the library's number of the client whose states are watched.
+        begin: what makes the library send them.
+
+    Attributes:
+        id: the library's number of the stream.
+        events: those that have not been taken.
+        closed: whether somebody has ended it.
     """
 
-    __slots__ = ("_ended", "_events", "_queue", "closed")
+    __slots__ = ("_ended", "_queue", "closed", "events", "id")
 
-    def __init__(self, client: int) -> None:
-        self._events: deque[tuple[int, bytes]] = deque()
+    def __init__(self, begin: Begin) -> None:
+        self.events: deque[StreamEvent] = deque()
         self._ended = False
         self.closed = False
-        self._queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
+        self._queue = _native.Queue(capacity=_STREAM_EVENTS, arena_size=_DRAIN_BYTES)
+        self.id = self._queue.next_id()
         try:
-            _native.client_watch(client, self._queue.next_id(), self._queue)
+            begin(self.id, self._queue)
         except BaseException:
             self._queue.close()
             raise
 
-    def next(self) -> tuple[int, bytes] | None:
-        """Waits for an event: its number and its bytes; None at the end, and from then on.
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until there is something in `events`; False at the end, and from then on.
+
+        Args:
+            timeout: in seconds; None for none.
 
         Raises:
-            GcsError: the watch has ended although nobody ended it.
+            TimeoutError: the timeout expired.
+            GcsError: the stream has ended although nobody ended it; told once.
         """
-        queue = self._queue
-        while not self._events and not self._ended:
-            status, events = queue.drain(_SLICE)
-            if status in (_status.CLOSED, _status.BAD_HANDLE):
-                self._ended = True
-            elif status not in (_status.OK, _status.DEADLINE, _status.INTERRUPTED):
-                raise from_status(status, _status.FLAG_LOCAL, "the states cannot be waited for")
-            for _, ended, _kind, _flags, number, offset, size, buffer in events:
-                body = (
-                    _native.take_buffer(buffer) if buffer else queue.arena[offset : offset + size]
-                )
-                if ended == _status.OK:
-                    self._events.append((number, body))
-                    continue
-                self._ended = True
-                check_end(ended)
-            if queue.log_waiting:
-                _log.emit_kept()
+        deadline = None if timeout is None else monotonic() + timeout
+        while not self.events and not self._ended:
+            if deadline is None:
+                self._drain(_SLICE)
+                continue
+            left = deadline - monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._drain(min(_SLICE, int(left * 1e9) + 1))
         # What came while another thread has closed it is not for anybody any more.
-        return self._events.popleft() if self._events and not self.closed else None
+        return bool(self.events) and not self.closed
+
+    def _drain(self, patience: int) -> None:
+        queue = self._queue
+        status, events = queue.drain(patience)
+        if status in (_status.CLOSED, _status.BAD_HANDLE):
+            self._ended = True
+        elif status not in (_status.OK, _status.DEADLINE, _status.INTERRUPTED):
+            raise from_status(status, _status.FLAG_LOCAL, "the events cannot be waited for")
+        arena = queue.arena
+        append = self.events.append
+        for _, ended, kind, flags, number, offset, size, buffer in events:
+            body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
+            if ended == _status.OK:
+                append((kind, flags, number, body))
+            else:
+                self._ended = True
+                check_end(ended, flags, body)
+        if queue.log_waiting:
+            _log.emit_kept()
 
     def close(self) -> None:
         """Ends the stream. Again does nothing."""
         self.closed = self._ended = True
-        self._queue.close()  # which cancels the watch
+        self._queue.close()  # which cancels it
 
 
 class Channel(ClientHandle):
@@ -172,10 +196,17 @@ class Channel(ClientHandle):
         """The counterpart of `begin_asking()`."""
 
     def watch(self) -> Stream:
-        """The states of the client, as a stream of numbers and texts."""
+        """The states of the client, as a stream."""
+        return self._stream(partial(_native.client_watch, self.handle))
+
+    def subscribe(self, topic: Topic) -> Stream:
+        """What is published about a topic, as a stream."""
+        return self._stream(partial(_native_subscriptions.subscribe, self.handle, topic))
+
+    def _stream(self, begin: Begin) -> Stream:
         if not self.handle:
             raise self.closed_error()
-        return Stream(self.handle)
+        return Stream(begin)
 
     def watch_with(self, callback: Callable[[StateChange], object]) -> Stream:
         """The same, each handed to a function, in a thread of its own."""
@@ -184,9 +215,10 @@ class Channel(ClientHandle):
 
         def tell() -> None:
             with closing(stream):
-                while (event := stream.next()) is not None and not stream.closed:
+                while stream.wait():
+                    event = stream.events.popleft()
                     try:
-                        callback(state_change(event))
+                        callback(state_change(event[2], event[3]))
                     except Exception as error:  # noqa: BLE001 (as of a thread's function)
                         thread = threading.current_thread()
                         told = type(error), error, error.__traceback__, thread

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from asyncio import get_running_loop, wait
 from collections import deque
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from gcs_cffi import _log, _native, _status
+from gcs_cffi import _log, _native, _native_subscriptions, _status
 from gcs_cffi._arguments import Deadline
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import POINTER_SIZE, pack_call, state_change
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
     from collections.abc import Callable, Coroutine
 
+    from gcs_cffi._native_subscriptions import Topic
+    from gcs_cffi._streams import Begin, StreamEvent
     from gcs_cffi.options import ClientOptions, StateChange
 
 
@@ -58,99 +60,96 @@ class Stream:
     """Events that come one after the other, with one id. Belongs to the loop that it was made in.
 
     Args:
-        client: the library's number of the client whose states are watched.
+        client: the library's number of the client.
         reactor: the running loop's.
-        callback: gets each event, in the loop, and nothing is kept for `next()`.
+        begin: what makes the library send them.
+        callback: gets each event, in the loop, and nothing is kept in `events`.
+
+    Attributes:
+        id: the library's number of the stream.
+        events: those that have not been taken.
     """
 
-    __slots__ = (
-        "_callback",
-        "_client",
-        "_closed",
-        "_events",
-        "_failure",
-        "_id",
-        "_reactor",
-        "_waiter",
-    )
+    __slots__ = ("_callback", "_client", "_closed", "_end", "_reactor", "_waiter", "events", "id")
 
     def __init__(
         self,
         client: int,
         reactor: Reactor,
-        callback: Callable[[tuple[int, bytes]], object] | None = None,
+        begin: Begin,
+        callback: Callable[[StreamEvent], object] | None = None,
     ) -> None:
         self._client = client
         self._reactor = reactor
-        self._events: deque[tuple[int, bytes] | None] = deque()
+        self.events: deque[StreamEvent] = deque()
         self._waiter: Future[None] | None = None
-        self._failure = _status.OK
+        self._end: tuple[int, int, bytes] | None = None
         self._closed = False
         self._callback = callback
-        self._id = reactor.queue.next_id()
-        reactor.streams[self._id] = self._take
+        self.id = reactor.queue.next_id()
+        reactor.streams[self.id] = self._take
         try:
-            _native.client_watch(client, self._id, reactor.queue)
+            begin(self.id, reactor.queue)
         except BaseException:
-            del reactor.streams[self._id]
+            del reactor.streams[self.id]
             raise
 
-    async def next(self) -> tuple[int, bytes] | None:
-        """Waits for an event: its number and its bytes; None at the end, and from then on.
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Waits until there is something in `events`; False at the end, and from then on.
+
+        Args:
+            timeout: in seconds; None for none.
 
         Raises:
+            TimeoutError: the timeout expired.
             RuntimeError: somebody waits already, or this is another event loop.
-            GcsError: the watch has ended although nobody ended it.
+            GcsError: the stream has ended although nobody ended it; told once.
         """
         loop = get_running_loop()
-        if self._waiter is not None:
-            raise RuntimeError("somebody waits for the next state already")
-        if not self._events:
+        while not self.events:
+            if self._end is not None:
+                end, self._end = self._end, (_status.OK, 0, b"")
+                check_end(*end)
+                return False
+            if self._waiter is not None:
+                raise RuntimeError("somebody waits for the next event already")
             if self._reactor.loop() is not loop:
                 raise RuntimeError("this was begun in another event loop")
             self._waiter = loop.create_future()
             try:
-                await self._waiter
+                if timeout is None:
+                    await self._waiter
+                elif not (await wait({self._waiter}, timeout=timeout))[0]:
+                    raise TimeoutError
             finally:
                 self._waiter = None
-        event = self._events[0]
-        if event is not None:
-            self._events.popleft()
-        else:
-            failure, self._failure = self._failure, _status.OK
-            check_end(failure)
-        return event
+        return True
 
     def close(self) -> None:
         """Ends the stream: what has not been taken is dropped. Again does nothing."""
         self._closed = True
-        self._failure = _status.OK
-        if self._reactor.streams.pop(self._id, None) is not None:
-            _native.cancel(self._client, self._id)
-        self._events.clear()
-        self._end()
+        if self._reactor.streams.pop(self.id, None) is not None:
+            _native.cancel(self._client, self.id)
+        self.events.clear()
+        self._end = (_status.OK, 0, b"")
+        self._wake()
 
-    def _take(self, status: int, _flags: int, number: int, body: bytes) -> None:
-        if status == _status.OK:
-            if self._callback is None:
-                self._events.append((number, body))
-                self._wake()
-                return
+    def _take(self, kind: int, status: int, flags: int, number: int, body: bytes) -> None:
+        if status != _status.OK:
+            self._reactor.streams.pop(self.id, None)
+            self._end = (status, flags, body)
+        elif self._callback is None:
+            self.events.append((kind, flags, number, body))
+        else:
             loop = self._reactor.loop()
             if loop is not None:
-                loop.call_soon(self._tell, (number, body))
-        else:
-            self._reactor.streams.pop(self._id, None)
-            self._failure = status
-            self._end()
+                loop.call_soon(self._tell, (kind, flags, number, body))
+            return
+        self._wake()
 
-    def _tell(self, event: tuple[int, bytes]) -> None:
+    def _tell(self, event: StreamEvent) -> None:
         if self._callback is not None and not self._closed:
             self._callback(event)
-
-    def _end(self) -> None:
-        self._events.append(None)
-        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -250,18 +249,25 @@ class Channel(ClientHandle):
             asked.set_result(None)
 
     async def watch(self) -> Stream:
-        """The states of the client, as a stream of numbers and texts. Of the running loop."""
-        return self._watch(None)
+        """The states of the client, as a stream. Of the running loop."""
+        return self._stream(partial(_native.client_watch, self.handle))
 
     def watch_with(self, callback: Callable[[StateChange], object]) -> Stream:
         """The same, each handed to a function in the running loop."""
         check_callback(callback)
-        return self._watch(lambda event: callback(state_change(event)))
+        begin = partial(_native.client_watch, self.handle)
+        return self._stream(begin, lambda event: callback(state_change(event[2], event[3])))
 
-    def _watch(self, callback: Callable[[tuple[int, bytes]], object] | None) -> Stream:
+    async def subscribe(self, topic: Topic) -> Stream:
+        """What is published about a topic, as a stream. Of the running loop."""
+        return self._stream(partial(_native_subscriptions.subscribe, self.handle, topic))
+
+    def _stream(
+        self, begin: Begin, callback: Callable[[StreamEvent], object] | None = None
+    ) -> Stream:
         if not self.handle:
             raise self.closed_error()
-        return Stream(self.handle, reactor_for(get_running_loop()), callback)
+        return Stream(self.handle, reactor_for(get_running_loop()), begin, callback)
 
     async def close(self) -> None:
         """Ends the client, and gives up what belonged to closed loops."""

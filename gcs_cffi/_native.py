@@ -36,7 +36,7 @@ except ImportError as _error:
         "another folder, or with -I, so that the tree does not hide it"
     ) from None
 
-if lib.gcs_abi_check(lib.GCS_ABI_VERSION) != _status.OK:
+if lib.gcs_abicheck(lib.GCS_ABI_VERSION) != _status.OK:
     raise ImportError(
         f"gcs_cffi was built for ABI {lib.GCS_ABI_VERSION} of libgcs_capi, but the one that was "
         f"loaded has ABI {lib.gcs_abi_version()}: reinstall the package"
@@ -138,7 +138,7 @@ def client_create(settings: ClientOptions) -> int:
         GcsError: no address was found anywhere (code GCS_NOT_FOUND), and other failures.
     """
     options = ffi.new("gcs_client_options *")
-    _check(lib.gcs_client_options_init(options, ffi.sizeof("gcs_client_options")), "make a client")
+    check(lib.gcs_client_options_init(options, ffi.sizeof("gcs_client_options")), "make a client")
     texts = []
     for name in _TEXTS:
         text = getattr(settings, name)
@@ -160,7 +160,7 @@ def client_create(settings: ClientOptions) -> int:
     error = ffi.new("gcs_error **")
     status = lib.gcs_client_create(options, client, error)
     if status != _status.OK:
-        raise _error_from(status, error[0], "make a client")
+        raise error_from(status, error[0], "make a client")
     return int(client[0])
 
 
@@ -168,13 +168,13 @@ def client_connect(client: int, call_id: int, queue: Queue, timeout: int) -> Non
     """Starts connecting; a CONNECT event with `call_id` will come to the queue."""
     number = ffi.new("uint64_t *", call_id)
     status = lib.gcs_client_connect(client, timeout, number, lib.gcs_cffi_queue_push, queue.user)
-    _check(status, "connect")
+    check(status, "connect")
 
 
 def client_watch(client: int, call_id: int, queue: Queue) -> None:
     """Starts watching the state: STATE events with `call_id` come to the queue, until a cancel."""
     number = ffi.new("uint64_t *", call_id)
-    _check(lib.gcs_client_watch(client, number, lib.gcs_cffi_queue_push, queue.user), "watch it")
+    check(lib.gcs_client_watch(client, number, lib.gcs_cffi_queue_push, queue.user), "watch it")
 
 
 def client_close(client: int) -> None:
@@ -185,7 +185,7 @@ def client_close(client: int) -> None:
 def client_state(client: int) -> int:
     """One of GCS_STATE_*."""
     out = ffi.new("int32_t *")
-    _check(lib.gcs_client_state(client, out), "ask for the client's state")
+    check(lib.gcs_client_state(client, out), "ask for the client's state")
     return int(out[0])
 
 
@@ -276,7 +276,7 @@ class Queue:
         status = lib.gcs_queue_create(options, out, error)
         if status != _status.OK:
             _wakes.pop(self._wake, None)
-            raise _error_from(status, error[0], "make a completion queue")
+            raise error_from(status, error[0], "make a completion queue")
         self.handle = int(out[0])
         self.user = _cast("void *", self.handle)
         if self._wake:
@@ -298,7 +298,7 @@ class Queue:
     def fd(self) -> int:
         """A descriptor that is readable while the queue holds events: only to be polled."""
         out = ffi.new("int32_t *")
-        _check(lib.gcs_queue_fd(self.handle, out), "ask for a queue's descriptor")
+        check(lib.gcs_queue_fd(self.handle, out), "ask for a queue's descriptor")
         return int(out[0])
 
     def submit(self, batch: bytes) -> int:
@@ -422,12 +422,13 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 # ---- Errors and text ---------------------------------------------------------------------------
 
 
-def _check(status: int, action: str) -> None:
+def check(status: int, action: str) -> None:
+    """Raises unless a function has succeeded."""
     if status != _status.OK:
-        raise _error_from(status, ffi.NULL, action)
+        raise error_from(status, ffi.NULL, action)
 
 
-def _error_from(status: int, error: Any, action: str) -> GcsError:
+def error_from(status: int, error: Any, action: str) -> GcsError:
     """Makes the exception of a failed function, and frees the library's object for it."""
     if error == ffi.NULL:
         return from_status(status, _status.FLAG_LOCAL, _status.cannot(action, status))
@@ -445,5 +446,5 @@ def _text(chars: Any) -> str:
 
 def _text_out(function: Any, client: int) -> str:
     out = ffi.new("gcs_buffer **")
-    _check(function(client, out), "ask about the client")
+    check(function(client, out), "ask about the client")
     return take_buffer(int(_cast("uintptr_t", out[0]))).decode()

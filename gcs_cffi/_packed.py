@@ -127,7 +127,7 @@ def result_of(kind: int, status: int, flags: int, number: int, body: bytes) -> A
     if status == _status.RAY_NOT_FOUND and kind == _native.KV_GET:
         return None
     if status != _status.OK:
-        raise _failure(status, flags, body)
+        raise failure(status, flags, body)
     try:
         return _RESULTS[kind](number, body)
     except (LookupError, struct.error) as error:
@@ -138,15 +138,14 @@ def result_of(kind: int, status: int, flags: int, number: int, body: bytes) -> A
         ) from None
 
 
-def log_text(report: bytes) -> str:
-    """What a log event says."""
-    return _parts(report)[2].decode("utf-8", "replace")
-
-
-def state_change(event: tuple[int, bytes]) -> StateChange:
+def state_change(number: int, report: bytes) -> StateChange:
     """The number and the text of a state event."""
-    number, report = event
-    return StateChange(STATES[number], _parts(report)[2].decode("utf-8", "replace"))
+    return StateChange(STATES[number], event_text(report))
+
+
+def event_text(report: bytes) -> str:
+    """What an event that carries text says."""
+    return _parts(report)[2].decode("utf-8", "replace")
 
 
 def _parts(report: bytes) -> list[bytes]:
@@ -154,7 +153,8 @@ def _parts(report: bytes) -> list[bytes]:
     return (report.split(b"\0", 3) + [b""] * 4)[:4]
 
 
-def _failure(status: int, flags: int, report: bytes) -> GcsError:
+def failure(status: int, flags: int, report: bytes) -> GcsError:
+    """The error that an event with another status than OK carries."""
     method, address, message, details = _parts(report)
     return from_status(
         status,

@@ -35,7 +35,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status, options
-from gcs_cffi._packed import cancelled_client, log_text, pack_cancel, result_of
+from gcs_cffi._packed import cancelled_client, event_text, pack_cancel, result_of
 from gcs_cffi.errors import GcsError, from_status
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Reactor:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: Callable[[], asyncio.AbstractEventLoop | None] = weakref.ref(loop)
         self.pending: dict[int, asyncio.Future[Any]] = {}
-        self.streams: dict[int, Callable[[int, int, int, bytes], None]] = {}
+        self.streams: dict[int, Callable[[int, int, int, int, bytes], None]] = {}
         self.batch: dict[int, bytes] = {}
         self.lent: list[bytes] = []
         self.scheduled = False
@@ -221,15 +221,16 @@ class Reactor:
         `wakes`: their tasks run here and now, not in another iteration of the loop.
         """
         take = self.pending.pop
+        streams = self.streams
         arena = self.queue.arena
         for call_id, status, kind, flags, number, offset, size, buffer in self._events:
             body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
             future = take(call_id, None)
             if future is None:
-                if kind == _native.LOG:
-                    _log.emit(number, log_text(body))
-                elif kind == _native.STATE and call_id in self.streams:
-                    self.streams[call_id](status, flags, number, body)
+                if call_id in streams:
+                    streams[call_id](kind, status, flags, number, body)
+                elif kind == _native.LOG:
+                    _log.emit(number, event_text(body))
                 continue
             # Of a future that nobody else has: the task that awaits it, if it still does.
             direct = wakes and type(future) is asyncio.Future
@@ -276,7 +277,7 @@ class Reactor:
             self._fail(list(self.pending), _status.CLOSED, "the event loop is shutting down")
         self.pending.clear()
         for take in list(self.streams.values()):
-            take(_status.CLOSED, _status.FLAG_LOCAL, 0, b"")
+            take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
         self.streams.clear()
         self.batch.clear()
         _log.detach(self.queue)

@@ -14,6 +14,7 @@ Invariants:
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import descriptor_pool, message_factory
@@ -25,6 +26,8 @@ from gcs_cffi._reflected import reflected_class
 from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
     from google.protobuf.message import Message
 
@@ -129,8 +132,27 @@ class Server:
         theirs = self._layout(method)
         if theirs is None or self._agree(theirs[1], ours, method, address):
             return _methods.parse(ours, reply, method.path, address)
-        own_class = message_factory.GetMessageClass(theirs[1])
-        source: Message = _methods.parse(own_class, reply, method.path, address)
+        return self._translated(theirs[1], ours, reply, method, address)
+
+    def reader(self, name: str, method: KnownMethod, address: str) -> Callable[[bytes], Message]:
+        """What reads messages of one name that the method's replies carry, as bytes.
+
+        It raises a GcsError for bytes that are no such message.
+        """
+        ours = messages.message_class(name)
+        theirs: Any = None
+        if self.release.pair != _release.SCHEMA_RELEASE:
+            with suppress(KeyError):
+                theirs = self._pool.FindMessageTypeByName(name)
+        if theirs is None or self._agree(theirs, ours, method, address):
+            return lambda body: _methods.parse(ours, body, method.path, address)
+        return lambda body: self._translated(theirs, ours, body, method, address)
+
+    def _translated(
+        self, theirs: Any, ours: type[Message], body: bytes, method: KnownMethod, address: str
+    ) -> Message:
+        own_class = message_factory.GetMessageClass(theirs)
+        source: Message = _methods.parse(own_class, body, method.path, address)
         target = ours()
         try:
             self._translator.translate(source, target)

@@ -4,22 +4,34 @@
 from __future__ import annotations
 
 from inspect import iscoroutinefunction
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gcs_cffi import _status
-from gcs_cffi.errors import from_status
+from gcs_cffi._packed import failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcs_cffi import _native
+
+    Begin = Callable[[int, _native.Queue], None]
+    """Has the library begin a stream with this id, whose events come to this queue."""
 
 _ORDERLY: Final = frozenset({_status.OK, _status.CLOSED, _status.CANCELLED})
 
 
-def check_end(status: int) -> None:
-    """Raises unless a stream that ends with this status was ended by its client or its user.
+StreamEvent = tuple[int, int, int, bytes]
+"""One event of a stream: its kind, flags, number and bytes, as the library's header has them."""
+
+
+def check_end(status: int, flags: int, report: bytes) -> None:
+    """Raises unless a stream that ends like this was ended by its client or its user.
 
     Raises:
         GcsError: the library has ended it.
     """
     if status not in _ORDERLY:
-        raise from_status(status, _status.FLAG_LOCAL, "the library has ended the watch")
+        raise failure(status, flags, report)
 
 
 def check_callback(callback: object) -> None:

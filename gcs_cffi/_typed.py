@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from gcs_cffi import _methods, _native, _release, _status, messages
@@ -20,6 +21,8 @@ from gcs_cffi._arguments import Deadline
 from gcs_cffi.errors import GcsStatusError, UnsupportedByServerError, from_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
     from gcs_cffi._channel import Channel
@@ -221,6 +224,37 @@ async def learn_layout(
                     raise _no_layout(channel, service, "its answer does not have the service")
         finally:
             channel.end_asking(asking)
+
+
+async def reader_of(
+    channel: Channel,
+    methods: tuple[KnownMethod, ...],
+    name: str,
+    deadline: Deadline | None,
+    anew: bool,
+) -> Callable[[bytes], Any]:
+    """What reads messages of one name, as the server at hand lays them out.
+
+    Args:
+        channel: the client's.
+        methods: whose service describes the message.
+        name: its full name.
+        deadline: None for none.
+        anew: whether another server may have taken the place of the one that is known.
+    """
+    if deadline is None:
+        deadline = Deadline(math.inf, 0)
+    if anew and channel.server is not None:
+        channel.forget_server(channel.server)
+    while True:
+        server = await server_of(channel, deadline)
+        method = _release.choose(methods, server.release, channel.address)
+        try:
+            await learn_layout(channel, server, method.service, deadline)
+        except UnsupportedByServerError as error:
+            _check_replaced(channel, server, error)
+            continue
+        return server.reader(name, method, channel.address)
 
 
 async def _ask_release(channel: Channel, deadline: Deadline, flags: int) -> Release:

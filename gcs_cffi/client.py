@@ -9,11 +9,13 @@ Invariants:
 
 from __future__ import annotations
 
+from functools import partial  # blocking:
 from typing import TYPE_CHECKING, Any, overload
 
 from gcs_cffi import _methods, _native
 from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._channel import Channel
+from gcs_cffi._connecting import Connecting  # blocking:
 from gcs_cffi._typed import call, call_for_bytes, call_unknown, server_of
 from gcs_cffi.actors import Actors
 from gcs_cffi.autoscaler import Autoscaler
@@ -25,20 +27,21 @@ from gcs_cffi.nodes import Nodes
 from gcs_cffi.options import client_options
 from gcs_cffi.placement_groups import PlacementGroups
 from gcs_cffi.publishing import Errors, Logs
+from gcs_cffi.pubsub import MAX_BYTES, MAX_MESSAGES, Subscription
 from gcs_cffi.resources import Resources
 from gcs_cffi.runtime_envs import RuntimeEnvs
 from gcs_cffi.tasks import Tasks
 from gcs_cffi.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import TypeVar
 
     from google.protobuf.message import Message
-    from typing_extensions import Buffer, Never, Self
+    from typing_extensions import Buffer, Self
 
-    from gcs_cffi.ids import ClusterID
+    from gcs_cffi.ids import AnyID, ClusterID
     from gcs_cffi.options import (
         ClientOptions,
         ClusterChange,
@@ -47,10 +50,11 @@ if TYPE_CHECKING:
         StateChange,
         TlsConfig,
     )
+    from gcs_cffi.pubsub import ChannelName, Policy
 
     MessageT = TypeVar("MessageT", bound=Message)
 
-__all__ = ["Connecting", "GcsClient", "connect"]  # blocking: __all__ = ["GcsClient", "connect"]
+__all__ = ["GcsClient", "connect"]
 
 
 def connect(
@@ -126,65 +130,13 @@ def connect(
         max_pending_bytes=max_pending_bytes,
         tls=tls,
     )
-    return Connecting(options)  # blocking: return _open(options)
+    return Connecting(partial(_open, options))  # blocking: return _open(options)
 
 
 async def _open(options: ClientOptions) -> GcsClient:
     return GcsClient(await Channel.connect(options))
 
 
-# blocking: without
-class Connecting:
-    """A connection to be made: await it, or enter it."""
-
-    __slots__ = ("_client", "_options")
-
-    def __init__(self, options: ClientOptions) -> None:
-        """Made by `connect()`."""
-        self._options = options
-        self._client: GcsClient | None = None
-
-    def __reduce__(self) -> Never:
-        """Holds a token, which is not to be written down."""
-        raise TypeError("connect() is to be called in the process that uses its client")
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Never:
-            """Says what is missing, where a client was meant."""
-            hint = "await it, or use `async with connect(...)`; gcs_cffi.sync is for threads"
-            raise AttributeError(f"connect() gives no client yet, and so no {name!r}: {hint}")
-
-        def __enter__(self) -> Never:
-            """Says that this is the other kind of block."""
-            raise TypeError("use `async with connect(...)`, or connect() of gcs_cffi.sync")
-
-        def __exit__(self, *exc: object) -> None:
-            """The counterpart of `__enter__()`."""
-
-    def __await__(self) -> Generator[Any, None, GcsClient]:
-        """Connects, and gives the client."""
-        return _open(self._options).__await__()
-
-    async def __aenter__(self) -> GcsClient:
-        """Connects, and gives the client, which is closed when the block ends."""
-        if self._client is not None:
-            raise RuntimeError("this was entered before: each block needs a connect() of its own")
-        self._client = await _open(self._options)
-        return self._client
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes the client."""
-        if self._client is not None:
-            await self._client.close()
-
-
-# blocking: with
 class GcsClient:
     """A client of a GCS, made by `connect()`. Any thread may use it.
 
@@ -285,6 +237,39 @@ class GcsClient:
             LimitExceededError: `max_pending_calls` are pending; a watch counts as one.
         """
         return self._channel.watch_with(callback).close
+
+    def subscribe(
+        self,
+        channel: ChannelName | str,
+        key: bytes | str | AnyID | None = None,
+        *,
+        raw: bool = False,
+        policy: Policy = "wait",
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+        timeout: float | None = None,
+    ) -> Subscription:
+        """What the GCS publishes on a channel: a `Subscription`, to be entered and iterated.
+
+        Args:
+            channel: "errors", "logs", "resource_usage", "actors", "jobs", "nodes", "node_liveness"
+                (from Ray 2.51 on) or "workers" (those that have died); or the name of another value
+                of the server's ChannelType, whose messages come as bytes.
+            key: only messages with this key: an actor's, job's, node's or worker's id; of errors,
+                logs and resource usage what their publisher has chosen. None: all.
+            raw: the messages come as bytes, as the server has laid them out.
+            policy: what becomes of messages that are not taken in time. "wait": the server keeps
+                them; "drop_oldest", "drop_newest": some are dropped here, and a `Resync` says so.
+            max_messages: how many are held here; under "wait", one reply of the server beside.
+            max_bytes: how many bytes of them; one message may be larger.
+            timeout: in seconds, for entering; None for the client's own, `math.inf` for none.
+
+        Raises:
+            TypeError, ValueError: an argument that cannot be.
+        """
+        return Subscription(
+            self._channel, channel, key, raw, policy, max_messages, max_bytes, timeout
+        )
 
     def stats(self) -> dict[str, Any]:
         """What the client has counted since it was made.

@@ -69,7 +69,7 @@ class StateWatch:
         """
         if self._stream is None:
             raise RuntimeError("a watch is entered before it is iterated: use `with`")
-        event = await self._stream.next()
-        if event is None:
+        if not await self._stream.wait():
             raise StopAsyncIteration
-        return state_change(event)
+        _, _, number, report = self._stream.events.popleft()
+        return state_change(number, report)

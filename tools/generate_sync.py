@@ -5,7 +5,7 @@ Both have one definition, with the same names, arguments and texts. The source s
 differ:
 
 - the lines between "# blocking: without" and "# blocking: with" are left out;
-- a line that ends in "# blocking: CODE" becomes CODE.
+- a line that ends in "# blocking: CODE" becomes CODE, and one that ends in "# blocking:" goes.
 
 Then `async def` becomes `def`, `await` goes, and the modules' names change. Run without arguments
 to write the files; with --check, to fail when what is there is not what would be written.
@@ -31,6 +31,7 @@ MODULES = (
     "nodes",
     "placement_groups",
     "publishing",
+    "pubsub",
     "resources",
     "runtime_envs",
     "tasks",
@@ -54,7 +55,6 @@ PHRASES = {
         ),
         "- Every method that is async is a coroutine function, so that it can be the start of a "
         "task.\n": "",
-        "import Callable, Generator, Mapping": "import Callable, Mapping",
         "told to a function, in the running event loop.": (
             "told to a function, in a thread of its own."
         ),
@@ -62,7 +62,6 @@ PHRASES = {
             "What it raises goes to `threading.excepthook`."
         ),
         "A function that ends it.": "A function that ends it, but does not wait for the callback.",
-        "import Buffer, Never, Self": "import Buffer, Self",
         "<gcs_cffi.GcsClient of": "<gcs_cffi.sync.GcsClient of",
     },
 }
@@ -75,6 +74,7 @@ CODE = (
     (re.compile(rf"\bgcs_cffi\.({'|'.join(MODULES)})\b"), r"gcs_cffi._sync.\1"),
 )
 LEFT_OUT = re.compile(r"^ *# blocking: without\n.*?^ *# blocking: with\n", re.MULTILINE | re.DOTALL)
+DROPPED = re.compile(r"^.*  # blocking:\n", re.MULTILINE)
 REPLACED = re.compile(r"^( *)\S.*  # blocking: (.*)$", re.MULTILINE)
 LICENCE = "# SPDX-License-Identifier: Apache-2.0\n"
 
@@ -93,6 +93,7 @@ def blocking(module: str) -> str:
         if count != 1:
             raise ValueError(f"{module}.py has not once the words {phrase!r}: change PHRASES here")
     text = LEFT_OUT.sub("", text)
+    text = DROPPED.sub("", text)
     text = REPLACED.sub(r"\1\2", text)
     for pattern, other in CODE:
         text = pattern.sub(other, text)

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "client/subscription.h"
+
 namespace gcs {
 
 Call::Call(EventKind event_kind, const Method& method) : Event(event_kind), known(&method) {
@@ -11,6 +13,10 @@ Call::Call(EventKind event_kind, const Method& method) : Event(event_kind), know
 
 Call::Call(std::string_view unknown_path) : Event(EventKind::kCall), own_path_(unknown_path) {
   path = own_path_;
+}
+
+Call::~Call() {
+  release_budget();
 }
 
 std::unique_ptr<Call> Call::make_by_path(std::string_view path) {

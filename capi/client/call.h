@@ -26,7 +26,19 @@ inline constexpr std::int64_t kTimeoutDefault = -2;
 
 enum class Retry : std::uint8_t { kSafe, kNever, kAlways };
 
+class Call;
 class Link;
+class Subscription;
+
+// Who has a call of the client's own made, which ends there and not at a sink.
+class Asker {
+ public:
+  // A cancelled call has no answer.
+  virtual void answered(std::unique_ptr<Call> answer) noexcept = 0;
+
+ protected:
+  ~Asker() = default;
+};
 
 class Call final : public Event, public transport::UnaryCall {
  public:
@@ -43,7 +55,7 @@ class Call final : public Event, public transport::UnaryCall {
 
   Call(EventKind kind, const Method& method);
   explicit Call(std::string_view unknown_path);
-  ~Call() override { release_budget(); }
+  ~Call() override;
   void handed_over() noexcept override { release_budget(); }
 
   // Room for a request of `size` bytes, to be written at once: inside the object when small, else
@@ -70,6 +82,11 @@ class Call final : public Event, public transport::UnaryCall {
   Retry retry = Retry::kSafe;
   std::uint32_t ray_version = 0;  // of the server that it may be sent to; 0: any
   const Method* known = nullptr;  // nullptr: a path that has no number
+  // A subscription is no call either: it is answered with many events, of which this is the last.
+  std::unique_ptr<Subscription> subscription;
+  std::unique_ptr<Event> after_end;  // delivered behind it
+  Asker* asker = nullptr;            // not an application's
+  bool long_poll = false;            // that it is not answered says nothing of the connection
 
   // Where it stands; the turn's.
   enum class Place : std::uint8_t {
@@ -80,6 +97,7 @@ class Call final : public Event, public transport::UnaryCall {
     kUnversioned,  // held back: the server's release of Ray is not known yet
     kInFlight,
     kWatching,
+    kSubscribed,
     kEnded
   };
   Place place = Place::kNew;

@@ -28,6 +28,11 @@ transport::TimePoint add(transport::TimePoint time, std::int64_t duration) noexc
   return duration > transport::kNever - time ? transport::kNever : time + duration;
 }
 
+// It gets events of its own kind, and is not sent.
+bool is_listener(const Call& call) noexcept {
+  return call.kind == EventKind::kState || call.kind == EventKind::kSubscriptionEnd;
+}
+
 // That there is no such key is an answer.
 bool is_absence(const Call& call) noexcept {
   return call.kind == EventKind::kKvGet && call.status == ray_status(kRayNotFound);
@@ -59,6 +64,7 @@ Core::Core(transport::EventLoop& loop, transport::Connector& connector,
       terminal_(std::make_unique<Event>(EventKind::kClientClosed)),
       back_off_(static_cast<std::uint64_t>(loop.now()) ^ reinterpret_cast<std::uintptr_t>(this)),
       cluster_id_(options.cluster_id),
+      subscriptions_(*this),
       deadline_timer_(loop.make_timer(expiry_)),
       reconnect_timer_(loop.make_timer(reconnect_)) {
   connection_options_.connect_timeout = attempt_timeout(options.connect_timeout);
@@ -81,7 +87,7 @@ void Core::accept(EventList calls) noexcept {
 }
 
 void Core::accept_one(std::unique_ptr<Call> call) noexcept {
-  if (call->kind != EventKind::kState) status_.started.add();
+  if (!is_listener(*call)) status_.started.add();
   const bool is_connect = call->kind == EventKind::kConnect;
   if (call->timeout == kTimeoutDefault)
     call->timeout = is_connect ? options_.connect_timeout : options_.timeout;
@@ -92,9 +98,9 @@ void Core::accept_one(std::unique_ptr<Call> call) noexcept {
     table_.reserve_one();
     deadlines_.reserve_one();
   } catch (const std::bad_alloc&) {
-    if (call->kind != EventKind::kState) status_.failed.add();
+    if (!is_listener(*call)) status_.failed.add();
     call->fail(Status::kNoMemory, kFlagLocal, {}, {});
-    ended_.push_back(std::move(call));
+    hand_out(std::move(call));
     return;
   }
   Call& accepted = *call;
@@ -128,7 +134,7 @@ bool Core::refuse(Call& call, bool id_in_use) noexcept {
 void Core::count_end(const Call& call, bool answered) noexcept {
   (answered ? status_.completed : status_.failed).add();
   if (call.kind == EventKind::kConnect) return;
-  status_.latencies.add(now_ - call.started);
+  if (!call.long_poll) status_.latencies.add(now_ - call.started);
   ClientStatus::MethodCounters& method = counters(call);
   if (answered) {
     method.ok.add();
@@ -150,6 +156,10 @@ void Core::wait(Call& call) noexcept {
     call.place = Call::Place::kWatching;
     watching_.push_back(call);
     tell_state(call, join({"the client is ", state_name(status_.state())}));
+    return;
+  }
+  if (call.kind == EventKind::kSubscriptionEnd) {
+    subscribe(call);
     return;
   }
   if (call.kind == EventKind::kConnect && is_ready()) {
@@ -199,25 +209,28 @@ void Core::pump() noexcept {
 void Core::start(Call& call) noexcept {
   call.place = Call::Place::kInFlight;
   call.token_version = current_->token_version();
-  current_->note_waiting(now_);
+  if (!call.long_poll) current_->note_waiting(now_);
   current_->start(call);
 }
 
 void Core::cancel(std::uint64_t id) noexcept {
-  Call* call = table_.find(id);
-  if (call == nullptr) return;
-  const bool in_flight = call->place == Call::Place::kInFlight;
-  const std::uint32_t maybe = in_flight || call->may_have_run > 0 ? kFlagMaybeExecuted : 0;
-  if (in_flight) call->link->cancel(*call);
+  Call* const call = table_.find(id);
+  if (call != nullptr && call->asker == nullptr) cancel(*call);
+}
+
+void Core::cancel(Call& call) noexcept {
+  const bool in_flight = call.place == Call::Place::kInFlight;
+  const std::uint32_t maybe = in_flight || call.may_have_run > 0 ? kFlagMaybeExecuted : 0;
+  if (in_flight) call.link->cancel(call);
   // No text: a call that was cancelled needs no explanation, and there may be very many.
-  call->status = Status::kCancelled;
-  call->flags = kFlagLocal | maybe;
-  end(*call);
+  call.status = Status::kCancelled;
+  call.flags = kFlagLocal | maybe;
+  end(call);
 }
 
 void Core::cancel_calls_of(const CompletionSink* sink) noexcept {
   table_.for_each([this, sink](Call& call) {
-    if (call.sink.get() == sink) cancel(call.id);
+    if (call.sink.get() == sink && call.asker == nullptr) cancel(call);
   });
 }
 
@@ -244,6 +257,7 @@ void Core::expire() {
                  false);
   }
   version_unanswered();
+  subscriptions_.advance();
   pump();
 }
 
@@ -269,6 +283,10 @@ void Core::expire_one(Call& call) noexcept {
   } else if (call.place == Call::Place::kInFlight) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable | kFlagMaybeExecuted,
          join({"no reply", within}));
+  } else if (call.place == Call::Place::kSubscribed) {
+    fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
+         is_ready() ? join({"the server did not take the subscription", within})
+                    : join({"not subscribed", within, ": ", no_connection_text()}));
   } else if (call.place == Call::Place::kPassive || call.place == Call::Place::kRefused) {
     fail(call, Status::kDeadline, kFlagLocal | kFlagTimeout | kFlagRetryable,
          join({call.place == Call::Place::kPassive
@@ -319,13 +337,25 @@ void Core::end(Call& call) noexcept {
   if (call.place == Call::Place::kRefused) refused_.calls.erase(call);
   if (call.place == Call::Place::kUnversioned) unversioned_.calls.erase(call);
   if (call.place == Call::Place::kWatching) watching_.erase(call);
+  if (call.place == Call::Place::kSubscribed) subscriptions_.remove(call);
   call.place = Call::Place::kEnded;
   call.link = nullptr;
   deadlines_.erase(call);
   call.drop_request();
   const bool answered = call.status == Status::kOk || is_absence(call);
-  if (call.kind != EventKind::kState) count_end(call, answered);
-  ended_.push_back(table_.take(call));
+  if (!is_listener(call)) count_end(call, answered);
+  hand_out(table_.take(call));
+}
+
+// A question that was cancelled has no answer, and nobody asks any more when the client is closed.
+void Core::hand_out(std::unique_ptr<Call> call) noexcept {
+  if (call->asker != nullptr) {
+    if (!closed_ && call->status != Status::kCancelled) answers_.push_back(std::move(call));
+    return;
+  }
+  auto after = std::move(call->after_end);
+  ended_.push_back(std::move(call));
+  if (after) ended_.push_back(std::move(after));
 }
 
 void Core::fail_waiting(Status status, std::uint32_t flags, std::string_view message,
@@ -338,6 +368,7 @@ void Core::fail_waiting(Status status, std::uint32_t flags, std::string_view mes
       fail(*call, lost ? Status::kConnectionLost : status, flags, message);
     call = next;
   }
+  fail_subscriptions(status, flags, message, only_impatient);
 }
 
 void Core::close() noexcept {
@@ -354,10 +385,12 @@ void Core::close() noexcept {
     fail(call, Status::kClosed, kFlagLocal | maybe,
          join({"the client of ", address_text_, " was closed"}));
   });
+  subscriptions_.close();
   if (terminal_->sink) ended_.push_back(std::move(terminal_));
 }
 
 void Core::end_pass() noexcept {
+  if (!closed_) take_answers();
   if (current_) current_->flush();
   for (const auto& link : draining_) link->flush();
   if (current_) count_bytes(*current_);
@@ -365,7 +398,7 @@ void Core::end_pass() noexcept {
   const std::size_t waiting =
       waiting_.size() + passive_.calls.size() + refused_.calls.size() + unversioned_.calls.size();
   status_.waiting.set(waiting);
-  status_.in_flight.set(table_.size() - waiting - watching_.size());
+  status_.in_flight.set(table_.size() - waiting - watching_.size() - subscriptions_.size());
   if (!closed_) {
     transport::TimePoint next =
         deadlines_.earliest() == nullptr ? transport::kNever : deadlines_.earliest()->deadline;
@@ -373,7 +406,7 @@ void Core::end_pass() noexcept {
     for (const HeldBack* held : {&passive_, &refused_, &unversioned_}) {
       if (!held->calls.empty()) next = std::min(next, held->until);
     }
-    next = std::min(next, log_.due());
+    next = std::min({next, log_.due(), subscriptions_.due()});
     for (const auto& link : draining_) {
       if (link->is_spent()) next = now_;
     }

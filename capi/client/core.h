@@ -7,7 +7,7 @@
 // - A call is in the table from acceptance until it ends, and in exactly one place: the waiting
 //   list, a list of those that are held back since the server has refused them or its release of
 //   Ray is not known yet, in flight on a link; or it is no call but a watch (kind kState), which
-//   gets every change of state until it is cancelled.
+//   gets every change of state until it is cancelled, or a subscription (kind kSubscriptionEnd).
 // - A call that ends leaves the table, the heap and its place at once, and is delivered at the end
 //   of the pass, when nothing of this object is on the stack but end_pass().
 // - The deadline of a call is set once and never restarts, however often the call is sent. Nothing
@@ -38,12 +38,14 @@
 #include "client/credentials.h"
 #include "client/deadline_heap.h"
 #include "client/link.h"
+#include "client/subscription_host.h"
+#include "client/subscriptions.h"
 #include "client/waiting_list.h"
 #include "transport/connection.h"
 
 namespace gcs {
 
-class Core final : private Link::Owner {
+class Core final : private Link::Owner, private SubscriptionHost {
  public:
   Core(transport::EventLoop& loop, transport::Connector& connector, const ClientOptions& options,
        const transport::Address& address, Credentials credentials,
@@ -60,6 +62,8 @@ class Core final : private Link::Owner {
   void accept(EventList calls) noexcept;
   void cancel(std::uint64_t id) noexcept;
   void cancel_calls_of(const CompletionSink* sink) noexcept;
+  // Lets a subscription deliver more; nothing if it has ended.
+  void grant(std::uint64_t id, std::uint64_t messages, std::uint64_t bytes) noexcept;
   // Ends every call with kClosed, and delivers the terminal event at the end of the pass.
   void close() noexcept;
   // Writes what was started, arms the timers, delivers what has ended.
@@ -109,8 +113,27 @@ class Core final : private Link::Owner {
                     bool only_impatient) noexcept;
   bool waits_for_ready(const Call& call) const noexcept;
   bool has_connection() const noexcept;
-  bool is_ready() const noexcept { return current_ && current_->phase() == Link::Phase::kReady; }
   void tell_state(const Event& listener, std::string_view why) noexcept;
+  void cancel(Call& call) noexcept;
+  void hand_out(std::unique_ptr<Call> call) noexcept;
+
+  // Subscriptions (core_subscriptions.cc).
+  transport::TimePoint now() const noexcept override { return now_; }
+  bool is_ready() const noexcept override {
+    return current_ && current_->phase() == Link::Phase::kReady;
+  }
+  void want_connection() noexcept override;
+  void ask(std::unique_ptr<Call> call) noexcept override;
+  void drop_question(std::uint64_t id) noexcept override;
+  void forget(const Asker& asker) noexcept override;
+  EventList& out() noexcept override { return ended_; }
+  void subscribed(Call& subscription) noexcept override;
+  void end(Call& subscription, Status status, std::uint32_t flags,
+           std::string_view message) noexcept override;
+  void subscribe(Call& subscription) noexcept;
+  void fail_subscriptions(Status status, std::uint32_t flags, std::string_view message,
+                          bool only_impatient) noexcept;
+  void take_answers() noexcept;
 
   // Replies (core_replies.cc).
   void link_calls_ended(Link& link, transport::UnaryCall* first) noexcept override;
@@ -141,7 +164,6 @@ class Core final : private Link::Owner {
   void link_has_capacity(Link& link) noexcept override;
   void link_draining(Link& link, const std::string& reason) noexcept override;
   void link_ended(Link& link, const transport::ConnectionError& error) noexcept override;
-  void want_connection() noexcept;
   void suspect_link() noexcept;
   void let_finish(std::string_view reason) noexcept;
   void drop_spent_links() noexcept;
@@ -180,6 +202,7 @@ class Core final : private Link::Owner {
   HeldBack unversioned_;  // the server's release is not known; not due while it is being asked
   WaitingList watching_;
   EventList ended_;
+  EventList answers_;  // for their askers, at the end of the pass
   std::unique_ptr<Event> terminal_;  // also: where state events go
 
   std::unique_ptr<Link> current_;
@@ -200,6 +223,7 @@ class Core final : private Link::Owner {
   std::string tls_problem_;      // what was logged last
   std::string state_reason_;     // what watches were told last
   ConnectionLog log_;
+  Subscriptions subscriptions_;  // after what it uses as it goes
 
   Expiry<&Core::expire> expiry_{*this};
   Expiry<&Core::connect> reconnect_{*this};

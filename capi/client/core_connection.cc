@@ -136,9 +136,12 @@ void Core::identified_as(Link& link, const std::string& cluster_id) noexcept {
       count_bytes(link);
       const std::unique_ptr<Link> gone = std::move(current_);
       table_.for_each([&](Call& call) {
-        if (call.link != gone.get()) return;
-        gone->cancel(call);
-        fail(call, Status::kClusterChanged, kFlagLocal | kFlagMaybeExecuted, cluster_changed_);
+        if (call.place == Call::Place::kSubscribed) {
+          fail(call, Status::kClusterChanged, kFlagLocal, cluster_changed_);
+        } else if (call.link == gone.get()) {
+          gone->cancel(call);
+          fail(call, Status::kClusterChanged, kFlagLocal | kFlagMaybeExecuted, cluster_changed_);
+        }
       });
       note_failed_attempt(cluster_changed_);
       set_state(State::kLost, cluster_changed_);
@@ -192,7 +195,9 @@ void Core::become_ready(Link& link, std::string_view change) noexcept {
     if (call->kind == EventKind::kConnect) end(*call);
     call = next;
   }
-  if (wants_version_ && (is_new || !change.empty())) ask_version();
+  if (!is_new && change.empty()) return;
+  if (wants_version_) ask_version();
+  subscriptions_.connected();
 }
 
 void Core::link_has_capacity(Link& link) noexcept {
@@ -293,12 +298,13 @@ void Core::give_up_link(Status status, std::uint32_t flags, std::string_view mes
     settle_lost(call, before);
   });
   fail_waiting(status, flags, no_connection_text(), !tell_everyone);
+  const bool is_wanted = !waiting_.empty() || !subscriptions_.empty();
   if (ever_ready_) {
     set_state(State::kLost, message);
   } else {
-    set_state(waiting_.empty() ? State::kIdle : State::kConnecting, message);
+    set_state(is_wanted ? State::kConnecting : State::kIdle, message);
   }
-  if (ever_ready_ || !waiting_.empty()) want_connection();
+  if (ever_ready_ || is_wanted) want_connection();
 }
 
 // The end of a connection that was ready.

@@ -35,6 +35,10 @@ enum class EventKind : std::uint16_t {
   kClientClosed = 18,
   kLog = 19,
   kRelease = 20,
+  kSubscribed = 32,
+  kMessage = 33,
+  kResync = 34,
+  kSubscriptionEnd = 35,
 };
 
 class EventList;
@@ -102,6 +106,8 @@ class Event {
   virtual std::string_view method() const noexcept { return {}; }
   virtual std::span<const std::uint8_t> body() const noexcept { return {}; }
   virtual std::string_view details() const noexcept { return {}; }
+  // Of a published message.
+  virtual std::span<const std::uint8_t> key() const noexcept { return {}; }
 
   std::string_view message() const noexcept {
     return text_ ? std::string_view(text_->message) : std::string_view();

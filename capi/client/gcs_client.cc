@@ -170,6 +170,12 @@ void GcsClient::cancel_calls_of(SinkReference sink) {
   schedule(std::move(lock));
 }
 
+void GcsClient::grant(std::uint64_t id, std::uint64_t messages, std::uint64_t bytes) {
+  std::unique_lock lock(mutex_);
+  inbox_.grants.push_back({id, messages, bytes});
+  schedule(std::move(lock), true);
+}
+
 void GcsClient::close() noexcept {
   std::unique_lock lock(mutex_);
   if (inbox_.close || ended_) return;
@@ -241,6 +247,7 @@ void GcsClient::run() noexcept {
     core_->cancel(cancel.id);
   }
   core_->accept(std::move(inbox.calls));
+  for (const Grant& grant : inbox.grants) core_->grant(grant.id, grant.messages, grant.bytes);
   for (const SinkReference& sink : inbox.sinks) core_->cancel_calls_of(sink.get());
   if (inbox.close) core_->close();
   core_->end_pass();

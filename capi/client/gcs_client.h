@@ -60,6 +60,8 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
   // Throws std::bad_alloc.
   void cancel(std::uint64_t id);
   void cancel_calls_of(SinkReference sink);
+  // Lets a subscription deliver more; nothing if it has ended. Throws std::bad_alloc.
+  void grant(std::uint64_t id, std::uint64_t messages, std::uint64_t bytes);
   // Never blocks, and does nothing the second time. The terminal event follows.
   void close() noexcept;
   // After close(): waits until the terminal event was delivered; false after `timeout` nanoseconds
@@ -80,10 +82,16 @@ class GcsClient final : public std::enable_shared_from_this<GcsClient>, private 
     std::uint64_t id;
     std::size_t after;  // how many calls of the inbox came before it
   };
+  struct Grant {
+    std::uint64_t id;
+    std::uint64_t messages;
+    std::uint64_t bytes;
+  };
   struct Inbox {
     EventList calls;
     std::vector<Cancel> cancels;
     std::vector<SinkReference> sinks;
+    std::vector<Grant> grants;
     bool close = false;
   };
 

@@ -133,7 +133,7 @@ GCS_API gcs_status gcs_abi_check(uint32_t header_version);
 /* The library's release, such as "0.1.0". Static. */
 GCS_API const char *gcs_version(void);
 
-/* 1 if the library has the named feature ("kv", "packed", "ray_version", "tls", "wake"), else 0. */
+/* 1 if the library has the named feature ("kv", "packed", "ray_version", "subscriptions", "tls", "wake"), else 0. */
 GCS_API int32_t gcs_has_feature(const char *name);
 
 /* A status' name, such as "GCS_DEADLINE", "UNAVAILABLE" or "RAY_NOT_FOUND"; "UNKNOWN_STATUS" for any other. Static. */
@@ -345,9 +345,72 @@ GCS_API gcs_status gcs_kv_keys(gcs_client client, gcs_bytes name_space, gcs_byte
                                const gcs_call_options *options, uint64_t *id, gcs_completion_fn fn, void *user,
                                gcs_error **out_error);
 
+/* ---- Subscriptions ----------------------------------------------------------------------------------------------- */
+
+/* What the GCS publishes, as a stream of events with one id that survives its restarts, lost connections and everything else
+ * but the ends that are named here. In this order: one GCS_EVENT_SUBSCRIBED, when the server has it: what is published from
+ * then on arrives; any number of GCS_EVENT_MESSAGE, each once, in the order in which it was published; a GCS_EVENT_RESYNC
+ * wherever messages may be missing, after which what was derived from them is read anew; and one GCS_EVENT_SUBSCRIPTION_END.
+ *
+ * Credit bounds what is outstanding: a message leaves the library while there is credit of both kinds, and takes 1 of the
+ * one and its size, key included, of the other; a resync takes 1 and 0. Give back what was dealt with by
+ * gcs_subscription_credit(). What happens without credit is the policy. */
+
+enum {
+  GCS_POLICY_WAIT = 0,        /* the server keeps the messages, within its own limits (1 GiB of errors, logs or resource usage
+                                 each, the oldest dropped without a word); here waits one reply at most. Such a subscription
+                                 has a long poll of its own; those with other policies share one for each service */
+  GCS_POLICY_DROP_OLDEST = 1, /* max_messages and max_bytes are kept here; beyond it the oldest are dropped, and counted */
+  GCS_POLICY_DROP_NEWEST = 2  /* the same, and the newest are dropped */
+};
+
+/* Why messages may be missing: the flags of a GCS_EVENT_RESYNC. Of several reasons the largest. */
+enum {
+  GCS_RESYNC_DROPPED = 1,     /* here, by the policy or for lack of memory */
+  GCS_RESYNC_RECONNECTED = 2, /* the connection was lost, and the channel tells of changes of a table */
+  GCS_RESYNC_TOO_LARGE = 3,   /* a reply with messages was over max_receive_message */
+  GCS_RESYNC_EXPIRED = 4,     /* the server was not polled for longer than it keeps messages */
+  GCS_RESYNC_RESTARTED = 5    /* the GCS has restarted */
+};
+
+typedef struct gcs_subscribe_options {
+  size_t struct_size;       /* sizeof(gcs_subscribe_options) */
+  int64_t timeout;          /* until GCS_EVENT_SUBSCRIBED; GCS_TIMEOUT_DEFAULT */
+  int32_t wait_for_ready;   /* -1: as the client; 0; 1. For the beginning only: a subscription that exists waits */
+  int32_t policy;           /* GCS_POLICY_WAIT */
+  uint64_t credit_messages; /* what is granted at the beginning; UINT64_MAX: no bound, for ever. 1000 */
+  uint64_t credit_bytes;    /* 64 MiB */
+  uint64_t max_messages;    /* what a policy that drops keeps beside what is outstanding; 10 000 */
+  uint64_t max_bytes;       /* 64 MiB */
+  gcs_release_fn drop;      /* drop(drop_user, NULL, 0) runs once, after the last event was handed over, where the release
+                               of a lent body would; never if the subscription was not accepted. May be NULL */
+  void *drop_user;
+} gcs_subscribe_options;
+
+GCS_API gcs_status gcs_subscribe_options_init(gcs_subscribe_options *options, size_t struct_size);
+
+/* Subscribes. `channel` is "errors", "logs", "resource_usage", "actors", "jobs", "nodes", "node_liveness" or "workers", or a name out
+ * of the server's ChannelType, such as "RAY_ERROR_INFO_CHANNEL". `key`: only messages with this key; empty: all. A key that
+ * is an id has the id's length (actors 16 bytes, jobs 4, nodes, node_liveness and workers 28). Ends with GCS_UNSUPPORTED or
+ * GCS_INVALID_ARGUMENT, before the server is asked, if it has no such channel; with GCS_CANCELLED by gcs_unsubscribe();
+ * GCS_CLOSED with the client; GCS_CLUSTER_CHANGED as calls do; GCS_DEADLINE if the timeout came first; and with the server's
+ * own error if it refuses at the beginning, or later for a minute. *id as in gcs_call().
+ * RPCs: GcsSubscriberCommandBatch and GcsSubscriberPoll of ControlPlanePubSubGcsService and ObservabilityPubSubService, before Ray 2.56
+ * of InternalPubSubGcsService; for what the server is, CheckAlive, GetInternalConfig and ServerReflectionInfo. */
+GCS_API gcs_status gcs_subscribe(gcs_client client, const char *channel, gcs_bytes key,
+                                 const gcs_subscribe_options *options, uint64_t *id, gcs_completion_fn fn, void *user,
+                                 gcs_error **out_error);
+
+/* Grants credit: so many more messages and bytes may be outstanding; UINT64_MAX: no bound from now on. Nothing happens if the
+ * subscription has ended, or never was. */
+GCS_API gcs_status gcs_subscription_credit(gcs_client client, uint64_t id, uint64_t messages, uint64_t bytes);
+
+/* Ends a subscription: GCS_EVENT_SUBSCRIPTION_END with GCS_CANCELLED follows what has left already. The same as gcs_cancel(). */
+GCS_API gcs_status gcs_unsubscribe(gcs_client client, uint64_t id);
+
 /* ---- Events ------------------------------------------------------------------------------------------------------ */
 
-/* Kinds of events, and of packed calls. 32 to 63 are kept for subscriptions. */
+/* Kinds of events, and of packed calls. */
 enum {
   GCS_EVENT_CALL = 1,
   GCS_EVENT_KV_GET = 2,
@@ -361,13 +424,18 @@ enum {
   GCS_EVENT_STATE = 17,         /* number: the client's state; message: why; id: the watch, or of event_fn the client */
   GCS_EVENT_CLIENT_CLOSED = 18, /* the last event of a client; id: the client */
   GCS_EVENT_LOG = 19,           /* number: the level; message: the text */
-  GCS_EVENT_RELEASE = 20        /* a body lent for a queue target is free; id: the call's */
+  GCS_EVENT_RELEASE = 20,       /* a body lent for a queue target is free; id: the call's */
+  GCS_EVENT_SUBSCRIBED = 32,    /* the server has the subscription; id: its own, as of the next three */
+  GCS_EVENT_MESSAGE = 33,       /* body: the published message, serialized; key; number: its sequence id */
+  GCS_EVENT_RESYNC = 34,        /* messages may be missing here; flags: GCS_RESYNC_*; number: how many were dropped here;
+                                   message: why */
+  GCS_EVENT_SUBSCRIPTION_END = 35 /* status, flags, message: why it has ended */
 };
 
 GCS_API int32_t gcs_event_kind(const gcs_event *event);
 GCS_API uint64_t gcs_event_id(const gcs_event *event);
 GCS_API gcs_status gcs_event_status(const gcs_event *event);
-/* GCS_FLAG_* */
+/* GCS_FLAG_*; of a GCS_EVENT_RESYNC GCS_RESYNC_* */
 GCS_API uint32_t gcs_event_flags(const gcs_event *event);
 /* What the kind's comment says; 0 otherwise. */
 GCS_API int64_t gcs_event_number(const gcs_event *event);
@@ -381,6 +449,8 @@ GCS_API const char *gcs_event_address(const gcs_event *event);
 GCS_API gcs_bytes gcs_event_details(const gcs_event *event);
 /* The reply or the value. Lent; gcs_event_take_body() makes it yours. */
 GCS_API gcs_bytes gcs_event_body(const gcs_event *event);
+/* GCS_EVENT_MESSAGE: the key that it was published with; else empty. Lent. */
+GCS_API gcs_bytes gcs_event_key(const gcs_event *event);
 /* GCS_EVENT_KV_KEYS and _KV_MULTI_GET: how many entries there are, and one of them. out_value may be NULL; keys have none.
  * GCS_NOT_FOUND past the end. Entries are lent. Walking forwards costs the same for each entry. */
 GCS_API size_t gcs_event_entry_count(const gcs_event *event);
@@ -483,7 +553,7 @@ typedef struct gcs_packed_event {
   uint64_t id;
   int32_t status;
   uint16_t kind;
-  uint16_t flags; /* GCS_FLAG_* */
+  uint16_t flags; /* GCS_FLAG_*, GCS_RESYNC_* */
   int64_t number;
   uint64_t offset; /* of the bytes in the arena */
   uint64_t size;
@@ -501,7 +571,8 @@ enum { GCS_PACKED_ARENA_MIN = 65536 };
 
 /* Takes events in packed form. `arena` has at least GCS_PACKED_ARENA_MIN bytes. The bytes of an event are: the body; the entries
  * of GCS_EVENT_KV_KEYS, each as uint32_t size and bytes, and of _KV_MULTI_GET, each as two uint32_t sizes, key and value;
- * of a failure, and of a state, closed or log event, method, address and message, each ended by a NUL, and the details; a
+ * of GCS_EVENT_MESSAGE the key as uint32_t size and bytes, then the body; of a failure, and of a state, closed, log, resync or
+ * end event, method, address and message, each ended by a NUL, and the details; a
  * long message is cut so that they have 16 KiB at most. Bodies and entries above 16 KiB come as a buffer. `timeout` is
  * waited for the first event as gcs_queue_wait() does, with its statuses; 0 does not wait and gives GCS_OK and a count of 0. */
 GCS_API gcs_status gcs_queue_drain_packed(gcs_queue queue, int64_t timeout, gcs_packed_event *events, size_t capacity,

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "client/subscription.h"
 #include "shim/objects.h"
 #include "shim/packed_format.h"
 
@@ -14,7 +15,8 @@ namespace {
 
 bool is_text(const Event& event) noexcept {
   return event.status != Status::kOk || event.kind == EventKind::kState ||
-         event.kind == EventKind::kClientClosed || event.kind == EventKind::kLog;
+         event.kind == EventKind::kClientClosed || event.kind == EventKind::kLog ||
+         event.kind == EventKind::kResync || event.kind == EventKind::kSubscriptionEnd;
 }
 
 bool has_entries(const Event& event) noexcept {
@@ -100,7 +102,11 @@ void EventPacker::pack(EventList& events, EventList& due) noexcept {
 EventPacker::Bytes EventPacker::pack_bytes(Event& event, gcs_packed_event* slot) noexcept {
   if (is_text(event)) return pack_text(event);
   if (has_entries(event)) return pack_entries(event, slot);
-  const kv::Bytes body = event.body();
+  const bool is_message = event.kind == EventKind::kMessage;
+  const kv::Bytes body =
+      is_message ? static_cast<SubscriptionEvent&>(event).packed() : event.body();
+  if (is_message && body.size() > kLargestCopied)
+    static_cast<SubscriptionEvent&>(event).show_all();
   if (body.size() > kLargestCopied) return Bytes::kBuffer;
   if (body.size() > left()) return Bytes::kNoRoom;
   if (!body.empty()) std::memcpy(room(), body.data(), body.size());

@@ -46,6 +46,12 @@ transport::SharedBytes LentBody::lend(const gcs_body& body, CompletionQueue* que
   return bytes;
 }
 
+std::unique_ptr<LentBody> LentBody::of(const gcs_body& body, CompletionQueue* queue) {
+  auto made = std::make_unique<LentBody>(body);
+  made->sink = queue == nullptr ? SinkReference(&ReleaseSink::instance()) : SinkReference(queue);
+  return made;
+}
+
 void LentBody::run() {
   if (!std::exchange(armed_, false)) return;
   const CallbackScope scope;

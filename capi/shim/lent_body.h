@@ -28,6 +28,9 @@ class LentBody final : public Event {
   // `queue` may be null. Throws std::bad_alloc. *lent lives at least as long as the bytes.
   static transport::SharedBytes lend(const gcs_body& body, CompletionQueue* queue, LentBody** lent);
 
+  // Without bytes: the event itself, to be delivered by whoever arms it.
+  static std::unique_ptr<LentBody> of(const gcs_body& body, CompletionQueue* queue);
+
   explicit LentBody(const gcs_body& body) noexcept : Event(EventKind::kRelease), body_(body) {}
   ~LentBody() override { run(); }
 

@@ -12,6 +12,7 @@
 #include "client/log.h"
 #include "client/ray_version.h"
 #include "client/status.h"
+#include "client/subscription.h"
 #include "shim/boundary.h"
 #include "shim/clock.h"
 
@@ -68,6 +69,20 @@ static_assert(agree(GCS_EVENT_STATE, gcs::EventKind::kState));
 static_assert(agree(GCS_EVENT_CLIENT_CLOSED, gcs::EventKind::kClientClosed));
 static_assert(agree(GCS_EVENT_LOG, gcs::EventKind::kLog));
 static_assert(agree(GCS_EVENT_RELEASE, gcs::EventKind::kRelease));
+static_assert(agree(GCS_EVENT_SUBSCRIBED, gcs::EventKind::kSubscribed));
+static_assert(agree(GCS_EVENT_MESSAGE, gcs::EventKind::kMessage));
+static_assert(agree(GCS_EVENT_RESYNC, gcs::EventKind::kResync));
+static_assert(agree(GCS_EVENT_SUBSCRIPTION_END, gcs::EventKind::kSubscriptionEnd));
+
+static_assert(agree(GCS_POLICY_WAIT, gcs::Policy::kWait));
+static_assert(agree(GCS_POLICY_DROP_OLDEST, gcs::Policy::kDropOldest));
+static_assert(agree(GCS_POLICY_DROP_NEWEST, gcs::Policy::kDropNewest));
+
+static_assert(agree(GCS_RESYNC_DROPPED, gcs::ResyncReason::kDropped));
+static_assert(agree(GCS_RESYNC_RECONNECTED, gcs::ResyncReason::kReconnected));
+static_assert(agree(GCS_RESYNC_TOO_LARGE, gcs::ResyncReason::kTooLarge));
+static_assert(agree(GCS_RESYNC_EXPIRED, gcs::ResyncReason::kExpired));
+static_assert(agree(GCS_RESYNC_RESTARTED, gcs::ResyncReason::kRestarted));
 
 static_assert(agree(GCS_CLUSTER_CHANGE_ERROR, gcs::OnClusterChange::kError));
 static_assert(agree(GCS_CLUSTER_CHANGE_ADOPT, gcs::OnClusterChange::kAdopt));
@@ -86,7 +101,8 @@ static_assert(agree(GCS_LOG_OFF, gcs::log::Level::kOff));
 
 static_assert(sizeof(void*) == 8, "handles and packed records are made for 64-bit platforms");
 
-constexpr std::string_view kFeatures[] = {"kv", "packed", "ray_version", "tls", "wake"};
+constexpr std::string_view kFeatures[] = {"kv",            "packed", "ray_version",
+                                          "subscriptions", "tls",    "wake"};
 
 }  // namespace
 

@@ -81,6 +81,18 @@ Refusal read_times(const gcs_client_options& options, ClientOptions* out) {
   return {};
 }
 
+Refusal read_patience(std::int64_t timeout, std::int32_t wait_for_ready, CallOptions* out) {
+  if (!is_timeout(timeout)) {
+    return refuse_argument("timeout is negative, and neither GCS_TIMEOUT_NONE nor _DEFAULT");
+  }
+  if (wait_for_ready < -1 || wait_for_ready > 1) {
+    return refuse_argument("wait_for_ready of a call is -1, 0 or 1");
+  }
+  out->timeout = timeout;
+  out->wait_for_ready = static_cast<std::int8_t>(wait_for_ready);
+  return {};
+}
+
 }  // namespace
 
 gcs_client_options default_client_options() noexcept {
@@ -102,6 +114,20 @@ gcs_client_options default_client_options() noexcept {
 
 gcs_call_options default_call_options() noexcept {
   return {sizeof(gcs_call_options), GCS_TIMEOUT_DEFAULT, -1, GCS_RETRY_DEFAULT, 0, 0};
+}
+
+gcs_subscribe_options default_subscribe_options() noexcept {
+  constexpr std::uint64_t kBytes = std::uint64_t{64} << 20;
+  return {sizeof(gcs_subscribe_options),
+          GCS_TIMEOUT_DEFAULT,
+          -1,
+          GCS_POLICY_WAIT,
+          1000,
+          kBytes,
+          10'000,
+          kBytes,
+          nullptr,
+          nullptr};
 }
 
 Refusal read_client_options(const gcs_client_options* given, ClientOptions* out) {
@@ -139,16 +165,9 @@ Refusal read_call_options(const gcs_call_options* given, CallOptions* out) {
   gcs_call_options options = default_call_options();
   const Status status = read_struct(given, given->struct_size, &options);
   if (status != Status::kOk) return refuse_struct(status, "gcs_call_options");
-  if (!is_timeout(options.timeout)) {
-    return refuse_argument("timeout is negative, and neither GCS_TIMEOUT_NONE nor _DEFAULT");
-  }
-  if (options.wait_for_ready < -1 || options.wait_for_ready > 1) {
-    return refuse_argument("wait_for_ready of a call is -1, 0 or 1");
-  }
+  if (Refusal refusal = read_patience(options.timeout, options.wait_for_ready, out)) return refusal;
   if (options.reserved != 0) return refuse_argument("reserved of gcs_call_options is not 0");
-  out->timeout = options.timeout;
   out->ray_version = options.ray_version;
-  out->wait_for_ready = static_cast<std::int8_t>(options.wait_for_ready);
   switch (options.retry) {
     case GCS_RETRY_DEFAULT:
     case GCS_RETRY_SAFE:
@@ -163,6 +182,26 @@ Refusal read_call_options(const gcs_call_options* given, CallOptions* out) {
     default:
       return refuse_argument("retry is none of GCS_RETRY_*");
   }
+}
+
+Refusal read_subscribe_options(const gcs_subscribe_options* given, SubscriptionOptions* out,
+                               CallOptions* call, gcs_body* drop) {
+  gcs_subscribe_options options = default_subscribe_options();
+  if (given != nullptr) {
+    const Status status = read_struct(given, given->struct_size, &options);
+    if (status != Status::kOk) return refuse_struct(status, "gcs_subscribe_options");
+  }
+  if (Refusal refusal = read_patience(options.timeout, options.wait_for_ready, call)) return refusal;
+  if (options.policy < GCS_POLICY_WAIT || options.policy > GCS_POLICY_DROP_NEWEST) {
+    return refuse_argument("policy is none of GCS_POLICY_*");
+  }
+  out->policy = static_cast<Policy>(options.policy);
+  out->credit_messages = options.credit_messages;
+  out->credit_bytes = options.credit_bytes;
+  out->max_messages = options.max_messages;
+  out->max_bytes = options.max_bytes;
+  *drop = {nullptr, 0, options.drop, options.drop_user};
+  return {};
 }
 
 }  // namespace gcs::shim
@@ -180,5 +219,12 @@ gcs_status gcs_call_options_init(gcs_call_options* options, size_t struct_size) 
   return guarded([&] {
     if (options == nullptr) return gcs::Status::kInvalidArgument;
     return init_struct(options, struct_size, default_call_options());
+  });
+}
+
+gcs_status gcs_subscribe_options_init(gcs_subscribe_options* options, size_t struct_size) {
+  return guarded([&] {
+    if (options == nullptr) return gcs::Status::kInvalidArgument;
+    return init_struct(options, struct_size, default_subscribe_options());
   });
 }

@@ -8,12 +8,14 @@
 #include "client/call.h"
 #include "client/gcs_client.h"
 #include "client/status.h"
+#include "client/subscription.h"
 #include "gcs_capi.h"
 
 namespace gcs::shim {
 
 gcs_client_options default_client_options() noexcept;
 gcs_call_options default_call_options() noexcept;
+gcs_subscribe_options default_subscribe_options() noexcept;
 
 // Everything but what the client itself checks: the address, the cluster id, the token.
 Refusal read_client_options(const gcs_client_options* given, ClientOptions* out);
@@ -34,6 +36,10 @@ struct CallOptions {
 };
 // `given` may be null.
 Refusal read_call_options(const gcs_call_options* given, CallOptions* out);
+
+// What a subscription asks for; `drop` has release and user set. `given` may be null.
+Refusal read_subscribe_options(const gcs_subscribe_options* given, SubscriptionOptions* out,
+                               CallOptions* call, gcs_body* drop);
 
 // A time of the C API: not negative, GCS_TIMEOUT_NONE or GCS_TIMEOUT_DEFAULT.
 constexpr bool is_timeout(std::int64_t timeout) noexcept {

@@ -22,6 +22,8 @@ inline constexpr std::size_t kFirstSize<gcs_client_options> = 96;
 template <>
 inline constexpr std::size_t kFirstSize<gcs_call_options> = 24;
 template <>
+inline constexpr std::size_t kFirstSize<gcs_subscribe_options> = 72;
+template <>
 inline constexpr std::size_t kFirstSize<gcs_queue_options> = 24;
 template <>
 inline constexpr std::size_t kFirstSize<gcs_call_item> = 96;

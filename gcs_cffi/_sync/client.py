@@ -25,6 +25,7 @@ from gcs_cffi._sync.nodes import Nodes
 from gcs_cffi.options import client_options
 from gcs_cffi._sync.placement_groups import PlacementGroups
 from gcs_cffi._sync.publishing import Errors, Logs
+from gcs_cffi._sync.pubsub import MAX_BYTES, MAX_MESSAGES, Subscription
 from gcs_cffi._sync.resources import Resources
 from gcs_cffi._sync.runtime_envs import RuntimeEnvs
 from gcs_cffi._sync.tasks import Tasks
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Buffer, Self
 
-    from gcs_cffi.ids import ClusterID
+    from gcs_cffi.ids import AnyID, ClusterID
     from gcs_cffi.options import (
         ClientOptions,
         ClusterChange,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         StateChange,
         TlsConfig,
     )
+    from gcs_cffi._sync.pubsub import ChannelName, Policy
 
     MessageT = TypeVar("MessageT", bound=Message)
 
@@ -229,6 +231,39 @@ class GcsClient:
             LimitExceededError: `max_pending_calls` are pending; a watch counts as one.
         """
         return self._channel.watch_with(callback).close
+
+    def subscribe(
+        self,
+        channel: ChannelName | str,
+        key: bytes | str | AnyID | None = None,
+        *,
+        raw: bool = False,
+        policy: Policy = "wait",
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+        timeout: float | None = None,
+    ) -> Subscription:
+        """What the GCS publishes on a channel: a `Subscription`, to be entered and iterated.
+
+        Args:
+            channel: "errors", "logs", "resource_usage", "actors", "jobs", "nodes", "node_liveness"
+                (from Ray 2.51 on) or "workers" (those that have died); or the name of another value
+                of the server's ChannelType, whose messages come as bytes.
+            key: only messages with this key: an actor's, job's, node's or worker's id; of errors,
+                logs and resource usage what their publisher has chosen. None: all.
+            raw: the messages come as bytes, as the server has laid them out.
+            policy: what becomes of messages that are not taken in time. "wait": the server keeps
+                them; "drop_oldest", "drop_newest": some are dropped here, and a `Resync` says so.
+            max_messages: how many are held here; under "wait", one reply of the server beside.
+            max_bytes: how many bytes of them; one message may be larger.
+            timeout: in seconds, for entering; None for the client's own, `math.inf` for none.
+
+        Raises:
+            TypeError, ValueError: an argument that cannot be.
+        """
+        return Subscription(
+            self._channel, channel, key, raw, policy, max_messages, max_bytes, timeout
+        )
 
     def stats(self) -> dict[str, Any]:
         """What the client has counted since it was made.

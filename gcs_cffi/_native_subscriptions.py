@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions, as the library has them; what `_native` is to the rest.
+
+Invariant: nothing here blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from gcs_cffi import _native, _status
+from gcs_cffi._native import check, error_from, ffi, lib
+
+Policy = Literal["wait", "drop_oldest", "drop_newest"]
+"""What becomes of messages that are not taken in time: the server keeps them; or the oldest, or the
+newest, of those kept here are dropped, and a `Resync` says how many."""
+
+Reason = Literal["dropped", "reconnected", "too_large", "expired", "restarted"]
+""""Why messages may be missing."""
+
+SUBSCRIBED: Final[int] = lib.GCS_EVENT_SUBSCRIBED
+MESSAGE: Final[int] = lib.GCS_EVENT_MESSAGE
+RESYNC: Final[int] = lib.GCS_EVENT_RESYNC
+
+POLICIES: Final[dict[str, int]] = {
+    "wait": lib.GCS_POLICY_WAIT,
+    "drop_oldest": lib.GCS_POLICY_DROP_OLDEST,
+    "drop_newest": lib.GCS_POLICY_DROP_NEWEST,
+}
+REASONS: Final[dict[int, Reason]] = {
+    lib.GCS_RESYNC_DROPPED: "dropped",
+    lib.GCS_RESYNC_RECONNECTED: "reconnected",
+    lib.GCS_RESYNC_TOO_LARGE: "too_large",
+    lib.GCS_RESYNC_EXPIRED: "expired",
+    lib.GCS_RESYNC_RESTARTED: "restarted",
+}
+
+
+class Topic(NamedTuple):
+    """What is subscribed to, and how much of it may be held."""
+
+    channel: str
+    key: bytes
+    policy: Policy
+    timeout: int
+    """In nanoseconds, until the server has it."""
+    credit_messages: int
+    """What the library may hand over before some of it is given back."""
+    credit_bytes: int
+    max_messages: int
+    """What it may keep beside, under a policy that drops."""
+    max_bytes: int
+
+
+def subscribe(client: int, topic: Topic, number: int, queue: _native.Queue) -> None:
+    """Subscribes: SUBSCRIBED, MESSAGE and RESYNC events with `number` come to the queue.
+
+    Raises:
+        InvalidRequestError: a topic that no server has.
+        GcsError: the library has refused it.
+    """
+    options = ffi.new("gcs_subscribe_options *")
+    size = ffi.sizeof("gcs_subscribe_options")
+    check(lib.gcs_subscribe_options_init(options, size), "subscribe")
+    options.policy = POLICIES[topic.policy]
+    options.timeout = topic.timeout
+    options.credit_messages = topic.credit_messages
+    options.credit_bytes = topic.credit_bytes
+    options.max_messages = topic.max_messages
+    options.max_bytes = topic.max_bytes
+    error = ffi.new("gcs_error **")
+    key = ffi.from_buffer(topic.key)
+    status = lib.gcs_subscribe(
+        client,
+        topic.channel.encode(),
+        {"data": key, "size": len(topic.key)},
+        options,
+        ffi.new("uint64_t *", number),
+        lib.gcs_cffi_queue_push,
+        queue.user,
+        error,
+    )
+    if status != _status.OK:
+        raise error_from(status, error[0], "subscribe")
+
+
+def grant(client: int, number: int, events: int, size: int) -> None:
+    """Lets the library hand over so much more. One that has ended takes no notice."""
+    lib.gcs_subscription_credit(client, number, events, size)

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the GCS publishes, as it happens: `gcs.subscribe()`.
+
+Invariants:
+- A subscription lasts until it is left, its client is closed, or an error ends it. Restarts of the
+  GCS and lost connections do not: where something may have been missed, a `Resync` stands among the
+  messages.
+- What is held for a consumer that does not take it is bounded, here and in the library together.
+- However it is left, the library is told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+
+from gcs_cffi._arguments import Deadline, boolean, integer, nanoseconds, text
+from gcs_cffi._native_subscriptions import MESSAGE, REASONS, Policy, Reason, Topic, grant
+from gcs_cffi._packed import event_text
+from gcs_cffi._release import known
+from gcs_cffi._typed import reader_of
+from gcs_cffi.ids import ActorID, JobID, NodeID, WorkerID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from gcs_cffi._channel import Channel, Stream
+    from gcs_cffi.ids import AnyID
+
+__all__ = ["Message", "Policy", "Resync", "Subscription"]
+
+ChannelName = Literal[
+    "errors", "logs", "resource_usage", "actors", "jobs", "nodes", "node_liveness", "workers"
+]
+"""What can be subscribed to."""
+
+MAX_MESSAGES: Final = 1000
+MAX_BYTES: Final = 64 << 20
+_MOST: Final = (1 << 63) - 1
+_POLL: Final = known(
+    "ControlPlanePubSubGcsService/GcsSubscriberPoll", "InternalPubSubGcsService/GcsSubscriberPoll"
+)
+_MESSAGES: Final[dict[str, tuple[str, Callable[[bytes], Any]]]] = {
+    "errors": ("ray.rpc.ErrorTableData", bytes),
+    "logs": ("ray.rpc.LogBatch", bytes),
+    "resource_usage": ("ray.rpc.NodeResourceUsage", bytes),
+    "actors": ("ray.rpc.ActorTableData", ActorID),
+    "jobs": ("ray.rpc.JobTableData", JobID),
+    "nodes": ("ray.rpc.GcsNodeInfo", NodeID),
+    "node_liveness": ("ray.rpc.GcsNodeAddressAndLiveness", NodeID),
+    "workers": ("ray.rpc.WorkerDeltaData", WorkerID),
+}
+
+
+class Message(NamedTuple):
+    """Something that was published."""
+
+    key: Any
+    """What it is about: an id for actors, jobs, nodes, node_liveness and workers, else bytes."""
+    value: Any
+    """The message, of `gcs_cffi.messages`; its bytes where `raw` was asked for."""
+
+
+class Resync(NamedTuple):
+    """Messages may be missing here: what was derived from them is to be read anew."""
+
+    reason: Reason
+    """"restarted": the GCS has; "expired": the server was not asked for longer than it keeps
+    messages; "too_large": a reply was over `max_receive_message`; "reconnected": the connection was
+    lost, and this channel tells of changes of a table; "dropped": the policy has dropped some. Of
+    several reasons the first of these."""
+    lost: int
+    """How many were dropped here."""
+    text: str
+    """The reason, in words."""
+
+
+_new: Final = tuple.__new__
+
+
+class Subscription:
+    """What is published on a channel, as it happens; `gcs.subscribe()` of a client.
+
+    Enter it, and iterate: `async with gcs.subscribe("errors") as events:` and then `async for event
+    in events:`. An event is a `Message` or a `Resync`. Once it is entered, everything that is
+    published arrives, each message once and in order, or a `Resync` stands where it may be missing.
+    Only one at a time may wait for the next event.
+
+    Attributes:
+        channel: the channel's name.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_credit",
+        "_key_type",
+        "_owed",
+        "_owed_bytes",
+        "_read",
+        "_stream",
+        "_timeout",
+        "_topic",
+        "channel",
+    )
+
+    def __init__(
+        self,
+        channel: Channel,
+        name: str,
+        key: bytes | str | AnyID | None,
+        raw: bool,
+        policy: Policy,
+        max_messages: int,
+        max_bytes: int,
+        timeout: float | None,
+    ) -> None:
+        """Made by the client."""
+        self.channel = text(name, "channel")
+        self._channel = channel
+        self._timeout = timeout
+        message, self._key_type = _MESSAGES.get(name, ("", bytes))
+        self._read: Callable[[bytes], Any] | str = message
+        if boolean(raw, "raw") or not message:
+            self._read = bytes
+        if policy not in get_args(Policy):
+            raise ValueError(f"policy is one of {', '.join(get_args(Policy))}, not {policy!r}")
+        held = integer(max_messages, "max_messages", 1, _MOST)
+        size = integer(max_bytes, "max_bytes", 1, _MOST)
+        # Under a policy that drops, half of it is the library's to drop from.
+        kept, kept_size = (0, 0) if policy == "wait" else (held // 2, size // 2)
+        self._credit = (held - kept, size - kept_size)
+        self._topic = Topic(
+            name, _key(key), policy, nanoseconds(timeout), *self._credit, kept, kept_size
+        )
+        self._owed = self._owed_bytes = 0
+        self._stream: Stream | None = None
+
+    async def __aenter__(self) -> Self:
+        """Subscribes, and waits until the server has it. RPCs: GcsSubscriberCommandBatch, and more.
+
+        Raises:
+            RuntimeError: it was entered before.
+            InvalidRequestError: there is no such channel, or a key has the wrong length.
+            UnsupportedByServerError: the server's release of Ray lacks the channel.
+            DeadlineExceededError: the timeout expired.
+            GcsError: the client is closed, or the GCS refuses.
+        """
+        if self._stream is not None:
+            raise RuntimeError("a subscription can be entered once: make another one")
+        deadline = Deadline(self._timeout, self._channel.default_timeout)
+        stream = self._stream = await self._channel.subscribe(self._topic)
+        try:
+            if not await stream.wait():
+                raise self._channel.closed_error()
+            stream.events.popleft()
+            await self._reader(deadline)
+        except BaseException:
+            stream.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the subscription."""
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> Message | Resync:
+        """Waits for the next event; the iteration ends with the subscription, and its client.
+
+        Raises:
+            RuntimeError: it was not entered; or another event loop waits, or somebody else.
+            ClusterChangedError: the GCS has come back as another cluster.
+            GcsError: the GCS has refused for a minute what it had accepted before.
+        """
+        stream = self._stream
+        if stream is None:
+            raise RuntimeError("a subscription is entered before it is iterated: use `with`")
+        if not stream.events and not await stream.wait():
+            raise StopAsyncIteration
+        return await self._take(stream)
+
+    async def next(self, timeout: float | None = None) -> Message | Resync | None:
+        """Waits for the next event.
+
+        Args:
+            timeout: in seconds; None for none, 0 for what is there already.
+
+        Returns:
+            The event; None when the subscription has ended.
+
+        Raises:
+            TimeoutError: the timeout expired.
+            RuntimeError, GcsError: as the iteration does.
+        """
+        stream = self._stream
+        if stream is None:
+            raise RuntimeError("a subscription is entered before it is asked: use `with`")
+        if timeout is not None:
+            nanoseconds(timeout)  # which checks it
+        if not await stream.wait(timeout):
+            return None
+        return await self._take(stream)
+
+    async def close(self) -> None:
+        """Ends the subscription: what has not been taken is dropped. Again does nothing."""
+        if self._stream is not None:
+            self._stream.close()
+
+    async def _take(self, stream: Stream) -> Message | Resync:
+        kind, flags, number, body = stream.events.popleft()
+        if kind != MESSAGE:
+            self._give_back(stream, 0)
+            reason = REASONS[flags]
+            if reason == "restarted" and self._read is not bytes:
+                self._read = _MESSAGES[self.channel][0]  # of another server, maybe
+            return Resync(reason, number, event_text(body))
+        self._give_back(stream, len(body) - 4)
+        read = self._read
+        if isinstance(read, str):
+            read = await self._reader(None)
+        key_end = 4 + int.from_bytes(body[:4], "little")
+        key = self._key_type(body[4:key_end])
+        event: Message = _new(Message, (key, read(body[key_end:])))
+        return event
+
+    async def _reader(self, deadline: Deadline | None) -> Callable[[bytes], Any]:
+        """What makes messages of bytes, as the server at hand lays them out."""
+        if isinstance(self._read, str):
+            anew = deadline is None
+            self._read = await reader_of(self._channel, _POLL, self._read, deadline, anew)
+        return self._read
+
+    def _give_back(self, stream: Stream, size: int) -> None:
+        """Lets the library hand over as much more as was taken, not for each message."""
+        self._owed += 1
+        self._owed_bytes += size
+        events, size = self._credit
+        if self._owed * 2 >= events or self._owed_bytes * 2 >= size:
+            grant(self._channel.handle, stream.id, self._owed, self._owed_bytes)
+            self._owed = self._owed_bytes = 0
+
+    def __repr__(self) -> str:
+        """The channel and the key."""
+        key = f", key={self._topic.key!r}" if self._topic.key else ""
+        return f"<gcs_cffi.Subscription to {self.channel!r}{key}>"
+
+
+def _key(key: bytes | str | AnyID | None) -> bytes:
+    if key is None:
+        return b""
+    if isinstance(key, str):
+        return key.encode()
+    raw = key if isinstance(key, bytes) else getattr(key, "binary", lambda: None)()
+    if not isinstance(raw, bytes):
+        raise TypeError(f"a key is bytes, str or an id, not {type(key).__name__}")
+    return bytes(raw)
