@@ -36,7 +36,7 @@ except ImportError as _error:
         "another folder, or with -I, so that the tree does not hide it"
     ) from None
 
-if lib.gcs_abicheck(lib.GCS_ABI_VERSION) != _status.OK:
+if lib.gcs_abi_check(lib.GCS_ABI_VERSION) != _status.OK:
     raise ImportError(
         f"gcs_cffi was built for ABI {lib.GCS_ABI_VERSION} of libgcs_capi, but the one that was "
         f"loaded has ABI {lib.gcs_abi_version()}: reinstall the package"
