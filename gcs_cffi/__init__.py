@@ -8,10 +8,10 @@ Invariant: importing this package starts no thread and imports no protobuf.
 """
 
 from gcs_cffi import errors, ids, messages, options, sync
+from gcs_cffi._connecting import Connecting
 from gcs_cffi._native import version as _version
 from gcs_cffi.actors import Actors
 from gcs_cffi.autoscaler import Autoscaler
-from gcs_cffi._connecting import Connecting
 from gcs_cffi.client import GcsClient, connect
 from gcs_cffi.connection import StateWatch
 from gcs_cffi.errors import (

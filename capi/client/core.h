@@ -202,7 +202,7 @@ class Core final : private Link::Owner, private SubscriptionHost {
   HeldBack unversioned_;  // the server's release is not known; not due while it is being asked
   WaitingList watching_;
   EventList ended_;
-  EventList answers_;  // for their askers, at the end of the pass
+  EventList answers_;                // for their askers, at the end of the pass
   std::unique_ptr<Event> terminal_;  // also: where state events go
 
   std::unique_ptr<Link> current_;

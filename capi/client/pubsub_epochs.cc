@@ -27,13 +27,8 @@ constexpr std::array<ChannelNumber, 8> kOldest{{{kActors, 3},
                                                 {kLogs, 8},
                                                 {kFunctions, 9},
                                                 {kUsage, 10}}};
-constexpr std::array<ChannelNumber, 7> kWithoutFunctions{{{kActors, 3},
-                                                          {kJobs, 4},
-                                                          {kNodes, 5},
-                                                          {kWorkers, 6},
-                                                          {kErrors, 7},
-                                                          {kLogs, 8},
-                                                          {kUsage, 10}}};
+constexpr std::array<ChannelNumber, 7> kWithoutFunctions{
+    {{kActors, 3}, {kJobs, 4}, {kNodes, 5}, {kWorkers, 6}, {kErrors, 7}, {kLogs, 8}, {kUsage, 10}}};
 constexpr std::array<ChannelNumber, 8> kFrom51{{{kActors, 3},
                                                 {kJobs, 4},
                                                 {kNodes, 5},
@@ -68,10 +63,14 @@ struct Name {
   std::size_t key_size;
 };
 constexpr std::array kNames{
-    Name{"actors", kActors, 16},      Name{"errors", kErrors, 0},
-    Name{"jobs", kJobs, 4},           Name{"logs", kLogs, 0},
-    Name{"nodes", kNodes, 28},        Name{"node_liveness", kLiveness, 28},
-    Name{"resource_usage", kUsage, 0}, Name{"workers", kWorkers, 28},
+    Name{"actors", kActors, 16},
+    Name{"errors", kErrors, 0},
+    Name{"jobs", kJobs, 4},
+    Name{"logs", kLogs, 0},
+    Name{"nodes", kNodes, 28},
+    Name{"node_liveness", kLiveness, 28},
+    Name{"resource_usage", kUsage, 0},
+    Name{"workers", kWorkers, 28},
 };
 
 bool has_channel(const PubsubEpoch& epoch, std::string_view name) noexcept {

@@ -92,8 +92,8 @@ std::optional<PubsubLayout> PubsubLayout::from_descriptors(Bytes services, Bytes
   constexpr std::uint32_t kPackage = 2;       // of a FileDescriptorProto
   constexpr std::uint32_t kMessageType = 4;
   constexpr std::uint32_t kEnumType = 5;
-  constexpr std::uint32_t kName = 1;       // of a message, an enum, a field, a value
-  constexpr std::uint32_t kMember = 2;     // fields of a message, values of an enum
+  constexpr std::uint32_t kName = 1;    // of a message, an enum, a field, a value
+  constexpr std::uint32_t kMember = 2;  // fields of a message, values of an enum
   constexpr std::uint32_t kValueNumber = 2;
   constexpr std::uint32_t kFieldNumber = 3;
 

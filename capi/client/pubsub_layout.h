@@ -39,8 +39,8 @@ struct PublishedMessage {
 
 class PubsubLayout {
  public:
-  // Of the server's own descriptors, from two replies of reflection: to list_services_request(), and
-  // to file_of_symbol_request(kPubMessage). nullopt if they do not say it all.
+  // Of the server's own descriptors, from two replies of reflection: to list_services_request(),
+  // and to file_of_symbol_request(kPubMessage). nullopt if they do not say it all.
   static std::optional<PubsubLayout> from_descriptors(std::span<const std::uint8_t> services,
                                                       std::span<const std::uint8_t> files);
   // Of what is known of a release. nullopt for 0, and for what is older than any that is known.

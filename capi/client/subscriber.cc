@@ -160,7 +160,8 @@ std::unique_ptr<Call> Subscriber::make_call(std::uint32_t method, std::string_vi
 
 void Subscriber::send_poll() noexcept {
   try {
-    auto call = make_call(poll_method(service_), poll_request(id_, seen_, publisher_), kTimeoutNone);
+    auto call =
+        make_call(poll_method(service_), poll_request(id_, seen_, publisher_), kTimeoutNone);
     call->long_poll = true;
     (polls_[0] == 0 ? polls_[0] : polls_[1]) = call->id;
     polled_at_ = host_.now();
@@ -273,8 +274,7 @@ bool Subscriber::settle_publisher(std::span<const std::uint8_t> publisher) {
   reconnected_ = has_expired_ = was_too_large_ = false;
   back_off_.reset();
   failing_since_ = 0;
-  established_until_ =
-      host_.now() + std::min(kLongestPeriod, server_.subscriber_timeout() / 3);
+  established_until_ = host_.now() + std::min(kLongestPeriod, server_.subscriber_timeout() / 3);
   return false;
 }
 
@@ -376,8 +376,7 @@ void Subscriber::deliver_one(Call& member, const PublishedMessage& message) noex
     resync(member, ResyncReason::kReconnected);
     return;
   }
-  member.subscription->take(member, message.key, message.payload, message.sequence_id,
-                            host_.out());
+  member.subscription->take(member, message.key, message.payload, message.sequence_id, host_.out());
 }
 
 }  // namespace gcs

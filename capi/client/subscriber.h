@@ -157,7 +157,7 @@ class Subscriber final : private Asker {
   transport::TimePoint heard_at_ = 0;     // the server has answered
   transport::TimePoint quiet_since_ = 0;  // before it was established anew
 
-  std::unique_ptr<Call> held_;  // the reply that is being taken
+  std::unique_ptr<Call> held_;   // the reply that is being taken
   PollMessages held_messages_;   // those that have not been taken
   std::int64_t held_floor_ = 0;  // those up to here have been delivered before
   std::shared_ptr<const PubsubLayout> held_layout_;

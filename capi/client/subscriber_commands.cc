@@ -87,8 +87,8 @@ void Subscriber::commanded(const Call& answer) noexcept {
   if (!establishing_ || !queued_.empty()) return;
   establishing_ = false;
   probing_ = true;
-  has_expired_ = has_expired_ || (quiet_since_ != 0 &&
-                                  heard_at_ - quiet_since_ > server_.subscriber_timeout());
+  has_expired_ = has_expired_ ||
+                 (quiet_since_ != 0 && heard_at_ - quiet_since_ > server_.subscriber_timeout());
 }
 
 void Subscriber::announce(Call& member) noexcept {

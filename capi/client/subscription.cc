@@ -57,8 +57,7 @@ std::unique_ptr<SubscriptionEvent> SubscriptionEvent::make(EventKind kind,
   const auto prefix = static_cast<std::uint32_t>(key.size());
   std::memcpy(to, &prefix, kPrefix);
   if (!key.empty()) std::memcpy(to + kPrefix, key.data(), key.size());
-  if (!payload.empty())
-    std::memcpy(to + kPrefix + key.size(), payload.data(), payload.size());
+  if (!payload.empty()) std::memcpy(to + kPrefix + key.size(), payload.data(), payload.size());
   return event;
 }
 

@@ -142,8 +142,7 @@ void Subscriptions::attach(Call& subscription) noexcept {
 }
 
 // Throws std::bad_alloc.
-Subscriber& Subscriptions::subscriber_for(const Subscription& subscription,
-                                          PubsubService service) {
+Subscriber& Subscriptions::subscriber_for(const Subscription& subscription, PubsubService service) {
   Subscriber*& shared = shared_[static_cast<std::size_t>(service)];
   if (!subscription.waits() && shared != nullptr) return *shared;
   Subscriber::Owner& owner = *this;
@@ -155,12 +154,12 @@ Subscriber& Subscriptions::subscriber_for(const Subscription& subscription,
 
 void Subscriptions::refuse(Call& subscription) noexcept {
   const std::string& name = subscription.subscription->options().channel;
-  const std::string release = join({server_.ray_version_text().empty() ? "" : ", Ray ",
-                                    server_.ray_version_text()});
+  const std::string release =
+      join({server_.ray_version_text().empty() ? "" : ", Ray ", server_.ray_version_text()});
   if (is_known_channel(name)) {
-    host_.end(subscription, Status::kUnsupported, kFlagLocal,
-              join({"the server", release, " has no channel ", name, " (",
-                    channel_releases(name), ")"}));
+    host_.end(
+        subscription, Status::kUnsupported, kFlagLocal,
+        join({"the server", release, " has no channel ", name, " (", channel_releases(name), ")"}));
     return;
   }
   std::string names;

@@ -54,7 +54,8 @@ class Subscriptions final : private PubsubServer::Owner, private Subscriber::Own
   static constexpr std::size_t kServices = 3;
 
   void server_known() noexcept override;
-  void server_failed(Status status, std::uint32_t flags, std::string_view message) noexcept override;
+  void server_failed(Status status, std::uint32_t flags,
+                     std::string_view message) noexcept override;
   void server_changed() noexcept override;
   void rescheduled() noexcept override { due_is_known_ = false; }
 

@@ -357,11 +357,12 @@ GCS_API gcs_status gcs_kv_keys(gcs_client client, gcs_bytes name_space, gcs_byte
  * gcs_subscription_credit(). What happens without credit is the policy. */
 
 enum {
-  GCS_POLICY_WAIT = 0,        /* the server keeps the messages, within its own limits (1 GiB of errors, logs or resource usage
+  GCS_POLICY_WAIT = 0, /* the server keeps the messages, within its own limits (1 GiB of errors, logs or resource usage
                                  each, the oldest dropped without a word); here waits one reply at most. Such a subscription
                                  has a long poll of its own; those with other policies share one for each service */
-  GCS_POLICY_DROP_OLDEST = 1, /* max_messages and max_bytes are kept here; beyond it the oldest are dropped, and counted */
-  GCS_POLICY_DROP_NEWEST = 2  /* the same, and the newest are dropped */
+  GCS_POLICY_DROP_OLDEST =
+      1, /* max_messages and max_bytes are kept here; beyond it the oldest are dropped, and counted */
+  GCS_POLICY_DROP_NEWEST = 2 /* the same, and the newest are dropped */
 };
 
 /* Why messages may be missing: the flags of a GCS_EVENT_RESYNC. Of several reasons the largest. */
@@ -382,7 +383,7 @@ typedef struct gcs_subscribe_options {
   uint64_t credit_bytes;    /* 64 MiB */
   uint64_t max_messages;    /* what a policy that drops keeps beside what is outstanding; 10 000 */
   uint64_t max_bytes;       /* 64 MiB */
-  gcs_release_fn drop;      /* drop(drop_user, NULL, 0) runs once, after the last event was handed over, where the release
+  gcs_release_fn drop; /* drop(drop_user, NULL, 0) runs once, after the last event was handed over, where the release
                                of a lent body would; never if the subscription was not accepted. May be NULL */
   void *drop_user;
 } gcs_subscribe_options;
@@ -427,7 +428,7 @@ enum {
   GCS_EVENT_RELEASE = 20,       /* a body lent for a queue target is free; id: the call's */
   GCS_EVENT_SUBSCRIBED = 32,    /* the server has the subscription; id: its own, as of the next three */
   GCS_EVENT_MESSAGE = 33,       /* body: the published message, serialized; key; number: its sequence id */
-  GCS_EVENT_RESYNC = 34,        /* messages may be missing here; flags: GCS_RESYNC_*; number: how many were dropped here;
+  GCS_EVENT_RESYNC = 34, /* messages may be missing here; flags: GCS_RESYNC_*; number: how many were dropped here;
                                    message: why */
   GCS_EVENT_SUBSCRIPTION_END = 35 /* status, flags, message: why it has ended */
 };

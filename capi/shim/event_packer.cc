@@ -105,8 +105,7 @@ EventPacker::Bytes EventPacker::pack_bytes(Event& event, gcs_packed_event* slot)
   const bool is_message = event.kind == EventKind::kMessage;
   const kv::Bytes body =
       is_message ? static_cast<SubscriptionEvent&>(event).packed() : event.body();
-  if (is_message && body.size() > kLargestCopied)
-    static_cast<SubscriptionEvent&>(event).show_all();
+  if (is_message && body.size() > kLargestCopied) static_cast<SubscriptionEvent&>(event).show_all();
   if (body.size() > kLargestCopied) return Bytes::kBuffer;
   if (body.size() > left()) return Bytes::kNoRoom;
   if (!body.empty()) std::memcpy(room(), body.data(), body.size());

@@ -71,9 +71,8 @@ gcs_bytes gcs_event_details(const gcs_event* event) {
 }
 
 gcs_bytes gcs_event_key(const gcs_event* event) {
-  return guarded_value(gcs_bytes{}, [&] {
-    return event == nullptr ? gcs_bytes{} : c_bytes(from_c(event)->key());
-  });
+  return guarded_value(
+      gcs_bytes{}, [&] { return event == nullptr ? gcs_bytes{} : c_bytes(from_c(event)->key()); });
 }
 
 gcs_bytes gcs_event_body(const gcs_event* event) {

@@ -101,8 +101,8 @@ static_assert(agree(GCS_LOG_OFF, gcs::log::Level::kOff));
 
 static_assert(sizeof(void*) == 8, "handles and packed records are made for 64-bit platforms");
 
-constexpr std::string_view kFeatures[] = {"kv",            "packed", "ray_version",
-                                          "subscriptions", "tls",    "wake"};
+constexpr std::string_view kFeatures[] = {"kv",  "packed", "ray_version", "subscriptions",
+                                          "tls", "wake"};
 
 }  // namespace
 

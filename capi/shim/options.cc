@@ -191,7 +191,8 @@ Refusal read_subscribe_options(const gcs_subscribe_options* given, SubscriptionO
     const Status status = read_struct(given, given->struct_size, &options);
     if (status != Status::kOk) return refuse_struct(status, "gcs_subscribe_options");
   }
-  if (Refusal refusal = read_patience(options.timeout, options.wait_for_ready, call)) return refusal;
+  if (Refusal refusal = read_patience(options.timeout, options.wait_for_ready, call))
+    return refusal;
   if (options.policy < GCS_POLICY_WAIT || options.policy > GCS_POLICY_DROP_NEWEST) {
     return refuse_argument("policy is none of GCS_POLICY_*");
   }
