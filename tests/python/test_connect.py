@@ -18,7 +18,7 @@ from helpers import PATIENCE, descriptors_flat, finished, wait_until
 
 import gcs_cffi
 from gcs_cffi import ClusterID, sync
-from gcs_cffi.client import Connecting
+from gcs_cffi._connecting import Connecting
 from gcs_cffi.testing import GcsServer
 
 if TYPE_CHECKING:
