@@ -11,6 +11,8 @@ Invariants:
 
 from __future__ import annotations
 
+import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from gcs_cffi._arguments import Deadline, boolean, integer, nanoseconds, text
@@ -78,6 +80,8 @@ class Resync(NamedTuple):
 
 
 _new: Final = tuple.__new__
+_SIZES: Final = struct.Struct("=II")
+_sizes: Final = _SIZES.unpack_from
 
 
 class Subscription:
@@ -96,10 +100,12 @@ class Subscription:
         "_channel",
         "_credit",
         "_key_type",
-        "_owed",
-        "_owed_bytes",
         "_read",
+        "_ready",
+        "_rest",
         "_stream",
+        "_taken",
+        "_taken_bytes",
         "_timeout",
         "_topic",
         "channel",
@@ -134,7 +140,9 @@ class Subscription:
         self._topic = Topic(
             name, _key(key), policy, nanoseconds(timeout), *self._credit, kept, kept_size
         )
-        self._owed = self._owed_bytes = 0
+        self._taken = self._taken_bytes = 0
+        self._ready: deque[Message | Resync] = deque()
+        self._rest = b""  # of a run: messages that have not been read
         self._stream: Stream | None = None
 
     async def __aenter__(self) -> Self:
@@ -180,14 +188,12 @@ class Subscription:
         Raises:
             RuntimeError: it was not entered; or another event loop waits, or somebody else.
             ClusterChangedError: the GCS has come back as another cluster.
-            GcsError: the GCS has refused for a minute what it had accepted before.
+            GcsError: the GCS has refused for a minute what it had accepted before, or has published
+                what cannot be read.
         """
-        stream = self._stream
-        if stream is None:
-            raise RuntimeError("a subscription is entered before it is iterated: use `with`")
-        if not stream.events and not await stream.wait():
+        if not self._ready and not await self._fill(None):
             raise StopAsyncIteration
-        return await self._take(stream)
+        return self._ready.popleft()
 
     async def next(self, timeout: float | None = None) -> Message | Resync | None:
         """Waits for the next event.
@@ -202,36 +208,66 @@ class Subscription:
             TimeoutError: the timeout expired.
             RuntimeError, GcsError: as the iteration does.
         """
-        stream = self._stream
-        if stream is None:
-            raise RuntimeError("a subscription is entered before it is asked: use `with`")
         if timeout is not None:
             nanoseconds(timeout)  # which checks it
-        if not await stream.wait(timeout):
+        if not self._ready and not await self._fill(timeout):
             return None
-        return await self._take(stream)
+        return self._ready.popleft()
 
     async def close(self) -> None:
         """Ends the subscription: what has not been taken is dropped. Again does nothing."""
         if self._stream is not None:
             self._stream.close()
+            self._ready.clear()
+            self._rest = b""
 
-    async def _take(self, stream: Stream) -> Message | Resync:
-        kind, flags, number, body = stream.events.popleft()
-        if kind != MESSAGE:
-            self._give_back(stream, 0)
-            reason = REASONS[flags]
-            if reason == "restarted" and self._read is not bytes:
-                self._read = _MESSAGES[self.channel][0]  # of another server, maybe
-            return Resync(reason, number, event_text(body))
-        self._give_back(stream, len(body) - 4)
-        read = self._read
-        if isinstance(read, str):
-            read = await self._reader(None)
-        key_end = 4 + int.from_bytes(body[:4], "little")
-        key = self._key_type(body[4:key_end])
-        event: Message = _new(Message, (key, read(body[key_end:])))
-        return event
+    async def _fill(self, timeout: float | None) -> bool:
+        """Waits until something is in `_ready`; False at the end."""
+        stream = self._stream
+        if stream is None:
+            raise RuntimeError("a subscription is entered before it is iterated: use `with`")
+        self._give_back(stream)
+        while not self._ready:
+            if not self._rest and not await stream.wait(timeout):
+                return False
+            if self._rest:
+                await self._read_messages()
+                continue
+            kind, flags, number, body = stream.events.popleft()
+            self._taken += number if kind == MESSAGE else 1
+            if kind == MESSAGE:
+                self._taken_bytes += len(body) - _SIZES.size * number
+                self._rest = body
+                await self._read_messages()
+            else:
+                reason = REASONS[flags]
+                if reason == "restarted" and self._read is not bytes:
+                    self._read = _MESSAGES[self.channel][0]  # of another server, maybe
+                self._ready.append(Resync(reason, number, event_text(body)))
+        return True
+
+    async def _read_messages(self) -> None:
+        """Makes messages of the bytes of a run of them."""
+        read = self._read if callable(self._read) else await self._reader(None)
+        run, self._rest = self._rest, b""
+        key_type, append = self._key_type, self._ready.append
+        plain = key_type is bytes and read is bytes
+        at, end = 0, len(run)
+        try:
+            while at < end:
+                key_size, size = _sizes(run, at)
+                key = at + 8
+                value = key + key_size
+                at = value + size
+                if plain:
+                    append(_new(Message, (run[key:value], run[value:at])))
+                else:
+                    append(_new(Message, (key_type(run[key:value]), read(run[value:at]))))
+        except BaseException:
+            # What cannot be read is told when what came before it has been taken.
+            self._rest = run[at:] if not self._ready else run[key - 8 :]
+            if not self._ready:
+                raise
 
     async def _reader(self, deadline: Deadline | None) -> Callable[[bytes], Any]:
         """What makes messages of bytes, as the server at hand lays them out."""
@@ -240,14 +276,12 @@ class Subscription:
             self._read = await reader_of(self._channel, _POLL, self._read, deadline, anew)
         return self._read
 
-    def _give_back(self, stream: Stream, size: int) -> None:
-        """Lets the library hand over as much more as was taken, not for each message."""
-        self._owed += 1
-        self._owed_bytes += size
-        events, size = self._credit
-        if self._owed * 2 >= events or self._owed_bytes * 2 >= size:
-            grant(self._channel.handle, stream.id, self._owed, self._owed_bytes)
-            self._owed = self._owed_bytes = 0
+    def _give_back(self, stream: Stream) -> None:
+        """Lets the library hand over as much more as was taken, when it is worth it."""
+        messages, size = self._credit
+        if self._taken * 2 >= messages or self._taken_bytes * 2 >= size:
+            grant(self._channel.handle, stream.id, self._taken, self._taken_bytes)
+            self._taken = self._taken_bytes = 0
 
     def __repr__(self) -> str:
         """The channel and the key."""

@@ -176,6 +176,8 @@ class EventList {
   bool empty() const noexcept { return first_ == nullptr; }
   std::size_t size() const noexcept { return size_; }
   Event* front() const noexcept { return first_; }
+  // Behind the first; the list is not empty.
+  Event* second() const noexcept { return first_->next_; }
   void push_back(std::unique_ptr<Event> event) noexcept {
     Event* raw = event.release();
     raw->next_ = nullptr;

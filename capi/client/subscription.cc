@@ -54,8 +54,10 @@ std::unique_ptr<SubscriptionEvent> SubscriptionEvent::make(EventKind kind,
     event->large_ = std::make_unique_for_overwrite<std::uint8_t[]>(event->size_);
     to = event->large_.get();
   }
-  const auto prefix = static_cast<std::uint32_t>(key.size());
-  std::memcpy(to, &prefix, kPrefix);
+  const std::uint32_t sizes[] = {static_cast<std::uint32_t>(key.size()),
+                                 static_cast<std::uint32_t>(payload.size())};
+  static_assert(sizeof sizes == kPrefix);
+  std::memcpy(to, sizes, kPrefix);
   if (!key.empty()) std::memcpy(to + kPrefix, key.data(), key.size());
   if (!payload.empty()) std::memcpy(to + kPrefix + key.size(), payload.data(), payload.size());
   return event;

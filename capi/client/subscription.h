@@ -54,7 +54,7 @@ struct SubscriptionOptions {
 };
 
 // Something that a subscription is told: it is its own, with a copy of the message. Its bytes are
-// the size of the key as uint32_t, the key, and the message.
+// the sizes of key and message as uint32_t, the key, and the message.
 class SubscriptionEvent final : public Event {
  public:
   static constexpr std::size_t kInline = 192;
@@ -65,13 +65,14 @@ class SubscriptionEvent final : public Event {
   explicit SubscriptionEvent(EventKind event_kind) noexcept : Event(event_kind) {}
 
   std::span<const std::uint8_t> key() const noexcept override {
-    return packed().subspan(kPrefix, key_size_);
+    return size_ == 0 ? packed() : packed().subspan(kPrefix, key_size_);
   }
   std::span<const std::uint8_t> body() const noexcept override {
-    return shows_all_ ? packed() : packed().subspan(kPrefix + key_size_);
+    return size_ == 0 || shows_all_ ? packed() : packed().subspan(kPrefix + key_size_);
   }
   // Of key and message.
-  std::size_t size() const noexcept { return size_ - kPrefix; }
+  std::size_t size() const noexcept { return size_ == 0 ? 0 : size_ - kPrefix; }
+  // Empty but for a message.
   std::span<const std::uint8_t> packed() const noexcept {
     return {large_ ? large_.get() : inline_, size_};
   }
@@ -79,13 +80,13 @@ class SubscriptionEvent final : public Event {
   void show_all() noexcept { shows_all_ = true; }
 
  private:
-  static constexpr std::size_t kPrefix = sizeof(std::uint32_t);
+  static constexpr std::size_t kPrefix = 2 * sizeof(std::uint32_t);
 
   std::size_t key_size_ = 0;
-  std::size_t size_ = kPrefix;
+  std::size_t size_ = 0;
   bool shows_all_ = false;
   std::unique_ptr<std::uint8_t[]> large_;
-  std::uint8_t inline_[kInline] = {};
+  std::uint8_t inline_[kInline];
 };
 
 class Subscription {

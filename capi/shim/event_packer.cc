@@ -83,14 +83,15 @@ void EventPacker::pack(EventList& events, EventList& due) noexcept {
     slot = {event->id, 0,      static_cast<std::uint16_t>(event->kind), 0, event->number, used_,
             0,         nullptr};
     const std::size_t before = used_;
-    const Bytes bytes = pack_bytes(*event, &slot);
+    const Bytes bytes = event->kind == EventKind::kMessage ? pack_messages(events, &slot)
+                                                           : pack_bytes(*event, &slot);
     if (bytes == Bytes::kNoRoom) return;
     slot.size = used_ - before;
     // After the bytes: without memory for them the event turns into a failure.
-    slot.status = c_status(event->status);
-    slot.flags = static_cast<std::uint16_t>(event->flags);
-    ++count_;
     std::unique_ptr<Event> taken = events.pop_front();
+    slot.status = c_status(taken->status);
+    slot.flags = static_cast<std::uint16_t>(taken->flags);
+    ++count_;
     if (bytes == Bytes::kBuffer) {
       slot.offset = 0;
       if (slot.buffer == nullptr) slot.buffer = buffer_to_c(std::move(taken));
@@ -102,15 +103,41 @@ void EventPacker::pack(EventList& events, EventList& due) noexcept {
 EventPacker::Bytes EventPacker::pack_bytes(Event& event, gcs_packed_event* slot) noexcept {
   if (is_text(event)) return pack_text(event);
   if (has_entries(event)) return pack_entries(event, slot);
-  const bool is_message = event.kind == EventKind::kMessage;
-  const kv::Bytes body =
-      is_message ? static_cast<SubscriptionEvent&>(event).packed() : event.body();
-  if (is_message && body.size() > kLargestCopied) static_cast<SubscriptionEvent&>(event).show_all();
+  const kv::Bytes body = event.body();
   if (body.size() > kLargestCopied) return Bytes::kBuffer;
   if (body.size() > left()) return Bytes::kNoRoom;
   if (!body.empty()) std::memcpy(room(), body.data(), body.size());
   used_ += body.size();
   return Bytes::kPacked;
+}
+
+// A run of one subscription's. All but the last are taken here.
+EventPacker::Bytes EventPacker::pack_messages(EventList& events, gcs_packed_event* slot) noexcept {
+  constexpr std::int64_t kLongestRun = 64;
+  slot->number = 0;
+  std::size_t size = 0;
+  for (;;) {
+    auto& message = static_cast<SubscriptionEvent&>(*events.front());
+    const kv::Bytes bytes = message.packed();
+    if (slot->number == 0 && bytes.size() > kLargestCopied) {
+      message.show_all();
+      slot->number = 1;
+      return Bytes::kBuffer;
+    }
+    if (bytes.size() > left()) return Bytes::kNoRoom;
+    std::memcpy(room(), bytes.data(), bytes.size());
+    used_ += bytes.size();
+    size += bytes.size();
+    ++slot->number;
+    const Event* const next = events.second();
+    if (slot->number == kLongestRun || next == nullptr || next->kind != EventKind::kMessage ||
+        next->id != slot->id) {
+      return Bytes::kPacked;
+    }
+    const std::size_t next_size = static_cast<const SubscriptionEvent&>(*next).packed().size();
+    if (next_size > left() || size + next_size > kLargestCopied) return Bytes::kPacked;
+    events.pop_front();
+  }
 }
 
 EventPacker::Bytes EventPacker::pack_text(const Event& event) noexcept {

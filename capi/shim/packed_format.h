@@ -64,6 +64,7 @@ class EventPacker {
   enum class Bytes { kPacked, kBuffer, kNoRoom };
 
   Bytes pack_bytes(Event& event, gcs_packed_event* slot) noexcept;
+  Bytes pack_messages(EventList& events, gcs_packed_event* slot) noexcept;
   Bytes pack_text(const Event& event) noexcept;
   Bytes pack_entries(Event& event, gcs_packed_event* slot) noexcept;
   std::uint8_t* room() const noexcept { return arena_.data() + used_; }
