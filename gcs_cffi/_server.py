@@ -137,7 +137,7 @@ class Server:
     def reader(self, name: str, method: KnownMethod, address: str) -> Callable[[bytes], Message]:
         """What reads messages of one name that the method's replies carry, as bytes.
 
-        It raises a GcsError for bytes that are no such message.
+        It raises an error of protobuf's, or a GcsError, for bytes that are no such message.
         """
         ours = messages.message_class(name)
         theirs: Any = None
@@ -145,7 +145,7 @@ class Server:
             with suppress(KeyError):
                 theirs = self._pool.FindMessageTypeByName(name)
         if theirs is None or self._agree(theirs, ours, method, address):
-            return lambda body: _methods.parse(ours, body, method.path, address)
+            return ours.FromString
         return lambda body: self._translated(theirs, ours, body, method, address)
 
     def _translated(

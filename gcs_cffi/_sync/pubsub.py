@@ -16,11 +16,13 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
+from gcs_cffi import _status
 from gcs_cffi._arguments import Deadline, boolean, integer, nanoseconds, text
 from gcs_cffi._native_subscriptions import MESSAGE, REASONS, Policy, Reason, Topic, grant
 from gcs_cffi._packed import event_text
 from gcs_cffi._release import known
 from gcs_cffi._sync._typed import reader_of
+from gcs_cffi.errors import from_status
 from gcs_cffi.ids import ActorID, JobID, NodeID, WorkerID
 
 if TYPE_CHECKING:
@@ -264,11 +266,14 @@ class Subscription:
                     append(_new(Message, (run[key:value], run[value:at])))
                 else:
                     append(_new(Message, (key_type(run[key:value]), read(run[value:at]))))
-        except BaseException:
+        except Exception as error:  # noqa: BLE001 (protobuf, and what a peer made of it)
             # What cannot be read is told when what came before it has been taken.
-            self._rest = run[at:] if not self._ready else run[key - 8 :]
+            self._rest = run[key - 8 :] if self._ready else run[at:]
             if not self._ready:
-                raise
+                text = f"what was published on {self.channel!r} cannot be read: {error!r}"
+                raise from_status(
+                    _status.INTERNAL, _status.FLAG_LOCAL, text, _POLL[0].path, self._channel.address
+                ) from None
 
     def _reader(self, deadline: Deadline | None) -> Callable[[bytes], Any]:
         """What makes messages of bytes, as the server at hand lays them out."""
