@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from gcs_cffi import _native, _status
-from gcs_cffi._gcs_capi import ffi, lib
 from gcs_cffi._native import check, error_from
+
+# Of the one module that has them.
+ffi, lib = _native.ffi, _native.lib  # type: ignore[attr-defined]
 
 Policy = Literal["wait", "drop_oldest", "drop_newest"]
 """What becomes of messages that are not taken in time: the server keeps them; or the oldest, or the
