@@ -10,6 +10,7 @@ Invariant: importing this package starts no thread and imports no protobuf.
 from gcs_cffi import errors, ids, messages, options, sync
 from gcs_cffi._connecting import Connecting
 from gcs_cffi._native import version as _version
+from gcs_cffi._published import Message, Resync
 from gcs_cffi.actors import Actors
 from gcs_cffi.autoscaler import Autoscaler
 from gcs_cffi.client import GcsClient, connect
@@ -48,7 +49,7 @@ from gcs_cffi.nodes import Nodes
 from gcs_cffi.options import ClusterChange, DrainAnswer, Retry, State, StateChange, TlsConfig
 from gcs_cffi.placement_groups import PlacementGroups
 from gcs_cffi.publishing import Errors, Logs
-from gcs_cffi.pubsub import Message, Resync, Subscription
+from gcs_cffi.pubsub import Subscription
 from gcs_cffi.resources import Resources
 from gcs_cffi.runtime_envs import RuntimeEnvs
 from gcs_cffi.tasks import Tasks

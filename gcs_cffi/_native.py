@@ -286,7 +286,7 @@ class Queue:
                 raise from_status(_status.CLOSED, _status.FLAG_LOCAL, "the interpreter is ending")
         self._capacity = capacity
         self._events = _allocate("gcs_packed_event[]", capacity)
-        self._records = memoryview(_bytes_at(self._events))
+        self._records = _bytes_at(self._events)
         self._arena_memory = _allocate("char[]", max(arena_size, lib.GCS_PACKED_ARENA_MIN))
         self.arena = _bytes_at(self._arena_memory)
         self._drained = ffi.new("gcs_packed_drain *")
@@ -322,6 +322,7 @@ class Queue:
             return status, iter(())
         self.more = drained.more
         self.log_waiting = drained.log_waiting
+        # Of a copy: CPython's collector may clear a view before the iterator over it, and crash.
         return 0, EVENT_RECORD.iter_unpack(self._records[: drained.count * EVENT_RECORD.size])
 
     @property
@@ -440,8 +441,7 @@ def error_from(status: int, error: Any, action: str) -> GcsError:
 
 
 def _text(chars: Any) -> str:
-    text: str = ffi.string(chars).decode("utf-8", "replace")
-    return text
+    return str(ffi.string(chars).decode("utf-8", "replace"))
 
 
 def _text_out(function: Any, client: int) -> str:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Buffer, Self
 
+    from gcs_cffi._native_subscriptions import Policy
+    from gcs_cffi._published import ChannelName
     from gcs_cffi.ids import AnyID, ClusterID
     from gcs_cffi.options import (
         ClientOptions,
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
         StateChange,
         TlsConfig,
     )
-    from gcs_cffi.pubsub import ChannelName, Policy
 
     MessageT = TypeVar("MessageT", bound=Message)
 

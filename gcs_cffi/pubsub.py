@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from gcs_cffi import _status
 from gcs_cffi._arguments import Deadline, boolean, integer, nanoseconds, text
-from gcs_cffi._native_subscriptions import MESSAGE, REASONS, Policy, Reason, Topic, grant
+from gcs_cffi._native_subscriptions import MESSAGE, REASONS, Policy, Topic, grant
 from gcs_cffi._packed import event_text
+from gcs_cffi._published import MESSAGES, Message, Resync, key_of
 from gcs_cffi._release import known
 from gcs_cffi._typed import reader_of
 from gcs_cffi.errors import from_status
-from gcs_cffi.ids import ActorID, JobID, NodeID, WorkerID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,12 +33,7 @@ if TYPE_CHECKING:
     from gcs_cffi._channel import Channel, Stream
     from gcs_cffi.ids import AnyID
 
-__all__ = ["Message", "Policy", "Resync", "Subscription"]
-
-ChannelName = Literal[
-    "errors", "logs", "resource_usage", "actors", "jobs", "nodes", "node_liveness", "workers"
-]
-"""What can be subscribed to."""
+__all__ = ["Subscription"]
 
 MAX_MESSAGES: Final = 1000
 MAX_BYTES: Final = 64 << 20
@@ -46,41 +41,6 @@ _MOST: Final = (1 << 63) - 1
 _POLL: Final = known(
     "ControlPlanePubSubGcsService/GcsSubscriberPoll", "InternalPubSubGcsService/GcsSubscriberPoll"
 )
-_MESSAGES: Final[dict[str, tuple[str, Callable[[bytes], Any]]]] = {
-    "errors": ("ray.rpc.ErrorTableData", bytes),
-    "logs": ("ray.rpc.LogBatch", bytes),
-    "resource_usage": ("ray.rpc.NodeResourceUsage", bytes),
-    "actors": ("ray.rpc.ActorTableData", ActorID),
-    "jobs": ("ray.rpc.JobTableData", JobID),
-    "nodes": ("ray.rpc.GcsNodeInfo", NodeID),
-    "node_liveness": ("ray.rpc.GcsNodeAddressAndLiveness", NodeID),
-    "workers": ("ray.rpc.WorkerDeltaData", WorkerID),
-}
-
-
-class Message(NamedTuple):
-    """Something that was published."""
-
-    key: Any
-    """What it is about: an id for actors, jobs, nodes, node_liveness and workers, else bytes."""
-    value: Any
-    """The message, of `gcs_cffi.messages`; its bytes where `raw` was asked for."""
-
-
-class Resync(NamedTuple):
-    """Messages may be missing here: what was derived from them is to be read anew."""
-
-    reason: Reason
-    """"restarted": the GCS has; "expired": the server was not asked for longer than it keeps
-    messages; "too_large": a reply was over `max_receive_message`; "reconnected": the connection was
-    lost, and this channel tells of changes of a table; "dropped": the policy has dropped some. Of
-    several reasons the first of these."""
-    lost: int
-    """How many were dropped here."""
-    text: str
-    """The reason, in words."""
-
-
 _new: Final = tuple.__new__
 _SIZES: Final = struct.Struct("=II")
 _sizes: Final = _SIZES.unpack_from
@@ -128,7 +88,7 @@ class Subscription:
         self.channel = text(name, "channel")
         self._channel = channel
         self._timeout = timeout
-        message, self._key_type = _MESSAGES.get(name, ("", bytes))
+        message, self._key_type = MESSAGES.get(name, ("", bytes))
         self._read: Callable[[bytes], Any] | str = message
         if boolean(raw, "raw") or not message:
             self._read = bytes
@@ -140,7 +100,7 @@ class Subscription:
         kept, kept_size = (0, 0) if policy == "wait" else (held // 2, size // 2)
         self._credit = (held - kept, size - kept_size)
         self._topic = Topic(
-            name, _key(key), policy, nanoseconds(timeout), *self._credit, kept, kept_size
+            name, key_of(key), policy, nanoseconds(timeout), *self._credit, kept, kept_size
         )
         self._taken = self._taken_bytes = 0
         self._ready: deque[Message | Resync] = deque()
@@ -244,7 +204,7 @@ class Subscription:
             else:
                 reason = REASONS[flags]
                 if reason == "restarted" and self._read is not bytes:
-                    self._read = _MESSAGES[self.channel][0]  # of another server, maybe
+                    self._read = MESSAGES[self.channel][0]  # of another server, maybe
                 self._ready.append(Resync(reason, number, event_text(body)))
         return True
 
@@ -292,14 +252,3 @@ class Subscription:
         """The channel and the key."""
         key = f", key={self._topic.key!r}" if self._topic.key else ""
         return f"<gcs_cffi.Subscription to {self.channel!r}{key}>"
-
-
-def _key(key: bytes | str | AnyID | None) -> bytes:
-    if key is None:
-        return b""
-    if isinstance(key, str):
-        return key.encode()
-    raw = key if isinstance(key, bytes) else getattr(key, "binary", lambda: None)()
-    if not isinstance(raw, bytes):
-        raise TypeError(f"a key is bytes, str or an id, not {type(key).__name__}")
-    return bytes(raw)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Buffer, Self
 
+    from gcs_cffi._native_subscriptions import Policy
+    from gcs_cffi._published import ChannelName
     from gcs_cffi.ids import AnyID, ClusterID
     from gcs_cffi.options import (
         ClientOptions,
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
         StateChange,
         TlsConfig,
     )
-    from gcs_cffi._sync.pubsub import ChannelName, Policy
 
     MessageT = TypeVar("MessageT", bound=Message)
 

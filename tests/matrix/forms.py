@@ -18,11 +18,14 @@ import gcs_cffi
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from typing_extensions import Self
+
     from gcs_cffi import GcsClient
 
 Form = Literal["async", "blocking"]
 FORMS: tuple[Form, ...] = ("async", "blocking")
 
+_ENTERED = frozenset({"subscribe", "watch", "watch_state"})
 _BLOCKING = "gcs_cffi._sync"
 _ASYNC = "gcs_cffi"
 
@@ -39,6 +42,8 @@ class Awaited:
         value = getattr(self._blocking, name)
         if _is_accessor(value):
             return Awaited(value)
+        if name in _ENTERED:
+            return lambda *args, **kwargs: Entered(value(*args, **kwargs))
         if not inspect.iscoroutinefunction(getattr(_counterpart(type(self._blocking)), name, None)):
             return value
 
@@ -46,6 +51,36 @@ class Awaited:
             return await asyncio.to_thread(value, *args, **kwargs)
 
         return call
+
+
+class Entered(Awaited):
+    """Something of a blocking client that is entered and iterated, as if it were asynchronous."""
+
+    def __init__(self, blocking: Any) -> None:
+        """Args: blocking: what is to be entered."""
+        super().__init__(blocking)
+        self._entered = blocking
+
+    async def __aenter__(self) -> Self:
+        """Enters it."""
+        await asyncio.to_thread(self._entered.__enter__)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Leaves it."""
+        await asyncio.to_thread(self._entered.__exit__, *exc)
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> Any:
+        """The next."""
+        end = object()
+        item = await asyncio.to_thread(next, self._entered, end)
+        if item is end:
+            raise StopAsyncIteration
+        return item
 
 
 @asynccontextmanager

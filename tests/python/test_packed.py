@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
+from helpers import run_script
 from hypothesis import given
 from hypothesis import strategies as st
 
 import gcs_cffi
 from gcs_cffi import _arguments, _native, _packed, _status
+
+if TYPE_CHECKING:
+    from gcs_cffi.testing import GcsServer
 
 SMALL = st.binary(max_size=100)
 
@@ -113,3 +118,30 @@ def test_ids_grow_and_are_never_given_twice() -> None:
             given_out.add(call_id)
             last = call_id
         queue.close()
+
+
+def test_events_that_are_thrown_away_untaken_in_a_cycle_do_not_crash_the_interpreter(
+    server: GcsServer,
+) -> None:
+    script = """
+import gc, sys
+from gcs_cffi import _native, sync
+
+class Box:
+    pass
+
+with sync.connect(sys.argv[1]) as gcs:
+    for _ in range(20):
+        queue = _native.Queue(capacity=64, arena_size=65536)
+        _native.client_watch(gcs._channel.handle, queue.next_id(), queue)
+        status, events = queue.drain(5_000_000_000)
+        assert status == 0
+        box = Box()  # younger than what it holds: the collector comes to it later
+        box.box, box.queue, box.events = box, queue, events
+        del queue, events
+        del box
+        gc.collect()
+print("alive")
+"""
+    done = run_script(script, server.address)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
