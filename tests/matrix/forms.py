@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 Form = Literal["async", "blocking"]
 FORMS: tuple[Form, ...] = ("async", "blocking")
 
-_ENTERED = frozenset({"subscribe", "watch", "watch_state"})
+_ENTERED = frozenset({"subscribe", "watch"})
+"""Methods that give something to be entered, and are not awaited themselves."""
 _BLOCKING = "gcs_cffi._sync"
 _ASYNC = "gcs_cffi"
 
@@ -96,7 +97,7 @@ async def connected(form: Form, address: str, **options: Any) -> AsyncIterator[G
 
 
 def public_methods(client: GcsClient) -> list[str]:
-    """The methods of a client and of its accessors that are awaited: "call", "kv.get", ..."""
+    """The methods of a client and of its accessors that are awaited or entered: "kv.get", ..."""
     found = _coroutine_methods(client)
     for name in _public_names(client):
         value = getattr(client, name)
@@ -110,7 +111,11 @@ def _public_names(thing: object) -> list[str]:
 
 
 def _coroutine_methods(thing: object) -> list[str]:
-    return [name for name in _public_names(thing) if inspect.iscoroutinefunction(_of(thing, name))]
+    return [
+        name
+        for name in _public_names(thing)
+        if name in _ENTERED or inspect.iscoroutinefunction(_of(thing, name))
+    ]
 
 
 def _of(thing: object, name: str) -> object:
