@@ -8,7 +8,7 @@
 
 #include "client/method_ids.h"
 #include "client/request_guard.h"
-#include "client/request_reader.h"
+#include "client/message_reader.h"
 #include "client/request_rules.h"
 #include "client/text.h"
 
@@ -16,7 +16,7 @@ namespace gcs {
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
-using Wire = RequestReader::Wire;
+using Wire = MessageReader::Wire;
 using Channels = std::uint32_t;  // a bit for each number
 
 enum class Service : std::uint8_t { kInternal, kControlPlane, kObservability };
@@ -104,7 +104,7 @@ class PubsubJudge {
 
   Refusal judge(Bytes request, std::uint32_t field, std::string_view name,
                 JudgeOne judge_one) noexcept {
-    RequestReader reader(request);
+    MessageReader reader(request);
     while (reader.next()) {
       if (reader.field() != field || reader.wire() != Wire::kBytes) continue;
       if (Refusal refusal = (this->*judge_one)(reader.bytes(), name)) return refusal;
@@ -114,7 +114,7 @@ class PubsubJudge {
 
   Refusal judge_message(Bytes message, std::string_view name) noexcept {
     bool has_channel = false;
-    RequestReader reader(message);
+    MessageReader reader(message);
     while (reader.next()) {
       if (reader.wire() != Wire::kVarint) continue;
       if (reader.field() == kChannelType) {
@@ -133,7 +133,7 @@ class PubsubJudge {
   Refusal judge_command(Bytes command, std::string_view name) noexcept {
     bool has_channel = false;
     bool says_what = false;
-    RequestReader reader(command);
+    MessageReader reader(command);
     while (reader.next()) {
       if (reader.field() == kChannelType && reader.wire() == Wire::kVarint) {
         has_channel = true;

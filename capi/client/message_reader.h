@@ -15,11 +15,11 @@
 
 namespace gcs {
 
-class RequestReader {
+class MessageReader {
  public:
   enum class Wire : std::uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
-  explicit RequestReader(std::span<const std::uint8_t> bytes) noexcept
+  explicit MessageReader(std::span<const std::uint8_t> bytes) noexcept
       : at_(reinterpret_cast<const char*>(bytes.data())), end_(at_ + bytes.size()) {}
 
   // Goes to the next field. False at the end, and where the bytes are no message any more.
