@@ -3,11 +3,12 @@
 // Walks the fields of a serialized message as the server's parser does.
 //
 // Invariants:
-// - What the server takes, this takes too, groups and reserved field numbers included: else a field
-//   behind them would be read by the server alone.
+// - What the server takes, this takes too, groups and reserved field numbers included: else the
+//   server alone would read a field of a request that is behind them.
 // - Nothing throws, nothing is read beyond the bytes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <protozero/exception.hpp>
 #include <protozero/varint.hpp>
@@ -49,6 +50,11 @@ class MessageReader {
   Wire wire() const noexcept { return wire_; }
   std::span<const std::uint8_t> bytes() const noexcept { return bytes_; }
   std::int64_t number() const noexcept { return number_; }
+
+  // What comes after it.
+  std::span<const std::uint8_t> rest() const noexcept {
+    return {reinterpret_cast<const std::uint8_t*>(at_), static_cast<std::size_t>(end_ - at_)};
+  }
 
   // Whether all the bytes so far were a message.
   bool intact() const noexcept { return intact_; }

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/pubsub_epochs.h"
+
+#include <array>
+
+namespace gcs {
+namespace {
+
+constexpr EpochChannel kFirstChannels[] = {
+    {"GCS_ACTOR_CHANNEL", 3},           {"GCS_JOB_CHANNEL", 4},
+    {"GCS_NODE_INFO_CHANNEL", 5},       {"GCS_WORKER_DELTA_CHANNEL", 6},
+    {"RAY_ERROR_INFO_CHANNEL", 7},      {"RAY_LOG_CHANNEL", 8},
+    {"RAY_PYTHON_FUNCTION_CHANNEL", 9}, {"RAY_NODE_RESOURCE_USAGE_CHANNEL", 10},
+};
+constexpr EpochChannel kWithoutFunctions[] = {
+    {"GCS_ACTOR_CHANNEL", 3},
+    {"GCS_JOB_CHANNEL", 4},
+    {"GCS_NODE_INFO_CHANNEL", 5},
+    {"GCS_WORKER_DELTA_CHANNEL", 6},
+    {"RAY_ERROR_INFO_CHANNEL", 7},
+    {"RAY_LOG_CHANNEL", 8},
+    {"RAY_NODE_RESOURCE_USAGE_CHANNEL", 10},
+};
+constexpr EpochChannel kWithoutGap[] = {
+    {"GCS_ACTOR_CHANNEL", 3},
+    {"GCS_JOB_CHANNEL", 4},
+    {"GCS_NODE_INFO_CHANNEL", 5},
+    {"GCS_WORKER_DELTA_CHANNEL", 6},
+    {"RAY_ERROR_INFO_CHANNEL", 7},
+    {"RAY_LOG_CHANNEL", 8},
+    {"RAY_NODE_RESOURCE_USAGE_CHANNEL", 9},
+};
+constexpr EpochChannel kWithLiveness[] = {
+    {"GCS_ACTOR_CHANNEL", 3},
+    {"GCS_JOB_CHANNEL", 4},
+    {"GCS_NODE_INFO_CHANNEL", 5},
+    {"GCS_WORKER_DELTA_CHANNEL", 6},
+    {"RAY_ERROR_INFO_CHANNEL", 7},
+    {"RAY_LOG_CHANNEL", 8},
+    {"RAY_NODE_RESOURCE_USAGE_CHANNEL", 9},
+    {"GCS_NODE_ADDRESS_AND_LIVENESS_CHANNEL", 10},
+};
+constexpr EpochChannel kOneLess[] = {
+    {"GCS_ACTOR_CHANNEL", 2},
+    {"GCS_JOB_CHANNEL", 3},
+    {"GCS_NODE_INFO_CHANNEL", 4},
+    {"GCS_WORKER_DELTA_CHANNEL", 5},
+    {"RAY_ERROR_INFO_CHANNEL", 6},
+    {"RAY_LOG_CHANNEL", 7},
+    {"RAY_NODE_RESOURCE_USAGE_CHANNEL", 8},
+    {"GCS_NODE_ADDRESS_AND_LIVENESS_CHANNEL", 9},
+};
+
+constexpr std::array kEpochs{
+    PubsubEpoch{{0, release(2, 10)}, false, 6, 16, kFirstChannels},
+    PubsubEpoch{{release(2, 10), release(2, 50)}, false, 6, 16, kWithoutFunctions},
+    PubsubEpoch{{release(2, 50), release(2, 51)}, false, 6, 14, kWithoutGap},
+    PubsubEpoch{{release(2, 51), release(2, 56)}, false, 6, 15, kWithLiveness},
+    PubsubEpoch{{release(2, 56), release(2, 57)}, true, 6, 15, kWithLiveness},
+    PubsubEpoch{{release(2, 57), Releases{}.end}, true, 5, 14, kOneLess},
+};
+
+}  // namespace
+
+std::span<const PubsubEpoch> pubsub_epochs() noexcept {
+  return kEpochs;
+}
+
+PubsubService pubsub_service(std::string_view channel, bool is_divided) noexcept {
+  if (!is_divided) return PubsubService::kInternal;
+  const bool is_observed = channel == "RAY_ERROR_INFO_CHANNEL" || channel == "RAY_LOG_CHANNEL" ||
+                           channel == "RAY_NODE_RESOURCE_USAGE_CHANNEL";
+  return is_observed ? PubsubService::kObservability : PubsubService::kControlPlane;
+}
+
+}  // namespace gcs
