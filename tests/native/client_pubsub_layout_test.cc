@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which numbers pub/sub has at a server: by its release, by its own descriptors, and what is read
-// with them. The numbers here are those that the descriptors of real servers hold.
+// Which numbers pub/sub has at a server: by its release, and by its own descriptors. The numbers
+// here are those that the descriptors of real servers hold.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -22,7 +22,6 @@ namespace {
 using test::bytes;
 using test::bytes_of;
 using test::number;
-using test::tag;
 
 using Numbers = std::map<std::string, std::uint32_t>;
 
@@ -362,76 +361,6 @@ TEST(PubsubLayout, BrokenDescriptorsAreRefusedAndNeverBelievedBeyondTheBounds) {
   for (std::size_t size = 0; size < services.size(); ++size) {
     // Cut between two fields, it is a reply that lists nothing.
     EXPECT_FALSE(made_of(services.substr(0, size), files)) << size;
-  }
-}
-
-TEST(PubsubLayout, MessagesAreReadWithTheNumbersOfTheServer) {
-  for (const Server& server : servers()) {
-    const auto layout = PubsubLayout::of_release(server.releases.front());
-    ASSERT_TRUE(layout);
-    const std::uint32_t actor_message = server.failure_message + 1;
-    PublishedMessage read;
-    const std::string message = number(1, 3) + bytes(2, "key") + bytes(actor_message, "actor") +
-                                number(server.sequence_id, 1ULL << 40);
-    ASSERT_TRUE(layout->read(bytes_of(message), &read));
-    EXPECT_EQ(read.channel, 3U);
-    EXPECT_TRUE(std::ranges::equal(read.key, bytes_of("key")));
-    EXPECT_TRUE(std::ranges::equal(read.payload, bytes_of("actor")));
-    EXPECT_FALSE(read.is_failure);
-    EXPECT_EQ(read.sequence_id, std::int64_t{1} << 40);
-
-    const std::string failure = bytes(2, "key") + bytes(server.failure_message, "");
-    ASSERT_TRUE(layout->read(bytes_of(failure), &read));
-    EXPECT_EQ(read.channel, 0U);
-    EXPECT_TRUE(read.is_failure);
-    EXPECT_TRUE(read.payload.empty());
-    EXPECT_EQ(read.sequence_id, 0);
-  }
-}
-
-TEST(PubsubLayout, OfTheInnerMessagesTheLastCounts) {
-  const auto layout = PubsubLayout::of_release(release(2, 60));
-  PublishedMessage read;
-  const std::string failure_first = bytes(5, "") + bytes(99, "later");
-  ASSERT_TRUE(layout->read(bytes_of(failure_first), &read));
-  EXPECT_FALSE(read.is_failure);
-  EXPECT_TRUE(std::ranges::equal(read.payload, bytes_of("later")));
-  const std::string failure_last = bytes(6, "actor") + bytes(5, "");
-  ASSERT_TRUE(layout->read(bytes_of(failure_last), &read));
-  EXPECT_TRUE(read.is_failure);
-  EXPECT_TRUE(read.payload.empty());
-}
-
-TEST(PubsubLayout, WhatIsNotKnownInAMessageIsPassedOver) {
-  const auto layout = PubsubLayout::of_release(release(2, 60));
-  PublishedMessage read;
-  const std::string unknown = number(30, 7) + tag(31, 1) + std::string(8, 'x') + tag(32, 5) +
-                              std::string(4, 'x') + tag(33, 3) + bytes(6, "inside") + tag(33, 4);
-  const std::string wrong_types = bytes(1, "x") + number(2, 1) + number(6, 1) + bytes(14, "x");
-  const std::string message = unknown + number(1, 2) + bytes(2, "key") + unknown +
-                              bytes(6, "actor") + number(14, 9) + wrong_types + unknown;
-  ASSERT_TRUE(layout->read(bytes_of(message), &read));
-  EXPECT_EQ(read.channel, 2U);
-  EXPECT_TRUE(std::ranges::equal(read.key, bytes_of("key")));
-  EXPECT_TRUE(std::ranges::equal(read.payload, bytes_of("actor")));
-  EXPECT_EQ(read.sequence_id, 9);
-  ASSERT_TRUE(layout->read({}, &read));
-  EXPECT_TRUE(read.key.empty());
-  EXPECT_TRUE(read.payload.empty());
-}
-
-TEST(PubsubLayout, AMessageThatIsCutIsNone) {
-  const auto layout = PubsubLayout::of_release(release(2, 60));
-  const std::vector<std::string> fields{number(1, 200), bytes(2, "key"), bytes(6, "actor"),
-                                        number(14, 1ULL << 40)};
-  std::string message;
-  std::vector<std::size_t> ends{0};
-  for (const std::string& field : fields) ends.push_back((message += field).size());
-  for (std::size_t size = 0; size <= message.size(); ++size) {
-    PublishedMessage read;
-    EXPECT_EQ(layout->read(bytes_of(message.substr(0, size)), &read),
-              std::ranges::find(ends, size) != ends.end())
-        << size;
   }
 }
 

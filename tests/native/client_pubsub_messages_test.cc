@@ -3,12 +3,14 @@
 // The messages around what is published: what is sent, byte for byte, and what is read of replies.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "client/pubsub_layout.h"
 #include "client/pubsub_messages.h"
+#include "client/request_rules.h"
 #include "client_fixture.h"
 #include "request_bytes.h"
 
@@ -18,6 +20,7 @@ namespace {
 using test::bytes;
 using test::bytes_of;
 using test::number;
+using test::tag;
 using namespace std::string_literals;
 using namespace std::string_view_literals;
 
@@ -113,6 +116,76 @@ TEST(PollReply, CutAnywhereItIsNoneOrHasLess) {
   }
   for (const std::string& reply_of_no_kind : {"\x0b"s, "\x0c"s, "\x00"s, "\xff\xff"s, "\x0e"s})
     EXPECT_FALSE(read_poll_reply(bytes_of(reply_of_no_kind)));
+}
+
+TEST(PublishedMessage, IsReadWithTheNumbersOfTheServer) {
+  for (const std::uint32_t minor : {9U, 10U, 50U, 51U, 56U, 57U}) {
+    const auto layout = PubsubLayout::of_release(release(2, minor));
+    ASSERT_TRUE(layout);
+    const std::uint32_t actor_message = layout->failure_message() + 1;
+    PublishedMessage read;
+    const std::string message = number(1, 3) + bytes(2, "key") + bytes(actor_message, "actor") +
+                                number(layout->sequence_id(), 1ULL << 40);
+    ASSERT_TRUE(layout->read(bytes_of(message), &read));
+    EXPECT_EQ(read.channel, 3U);
+    EXPECT_TRUE(std::ranges::equal(read.key, bytes_of("key")));
+    EXPECT_TRUE(std::ranges::equal(read.payload, bytes_of("actor")));
+    EXPECT_FALSE(read.is_failure);
+    EXPECT_EQ(read.sequence_id, std::int64_t{1} << 40);
+
+    const std::string failure = bytes(2, "key") + bytes(layout->failure_message(), "");
+    ASSERT_TRUE(layout->read(bytes_of(failure), &read));
+    EXPECT_EQ(read.channel, 0U);
+    EXPECT_TRUE(read.is_failure);
+    EXPECT_TRUE(read.payload.empty());
+    EXPECT_EQ(read.sequence_id, 0);
+  }
+}
+
+TEST(PublishedMessage, OfTheInnerMessagesTheLastCounts) {
+  const auto layout = PubsubLayout::of_release(release(2, 60));
+  PublishedMessage read;
+  const std::string failure_first = bytes(5, "") + bytes(99, "later");
+  ASSERT_TRUE(layout->read(bytes_of(failure_first), &read));
+  EXPECT_FALSE(read.is_failure);
+  EXPECT_TRUE(std::ranges::equal(read.payload, bytes_of("later")));
+  const std::string failure_last = bytes(6, "actor") + bytes(5, "");
+  ASSERT_TRUE(layout->read(bytes_of(failure_last), &read));
+  EXPECT_TRUE(read.is_failure);
+  EXPECT_TRUE(read.payload.empty());
+}
+
+TEST(PublishedMessage, WhatIsNotKnownInItIsPassedOver) {
+  const auto layout = PubsubLayout::of_release(release(2, 60));
+  PublishedMessage read;
+  const std::string unknown = number(30, 7) + tag(31, 1) + std::string(8, 'x') + tag(32, 5) +
+                              std::string(4, 'x') + tag(33, 3) + bytes(6, "inside") + tag(33, 4);
+  const std::string wrong_types = bytes(1, "x") + number(2, 1) + number(6, 1) + bytes(14, "x");
+  const std::string message = unknown + number(1, 2) + bytes(2, "key") + unknown +
+                              bytes(6, "actor") + number(14, 9) + wrong_types + unknown;
+  ASSERT_TRUE(layout->read(bytes_of(message), &read));
+  EXPECT_EQ(read.channel, 2U);
+  EXPECT_TRUE(std::ranges::equal(read.key, bytes_of("key")));
+  EXPECT_TRUE(std::ranges::equal(read.payload, bytes_of("actor")));
+  EXPECT_EQ(read.sequence_id, 9);
+  ASSERT_TRUE(layout->read({}, &read));
+  EXPECT_TRUE(read.key.empty());
+  EXPECT_TRUE(read.payload.empty());
+}
+
+TEST(PublishedMessage, CutWithinAFieldIsNone) {
+  const auto layout = PubsubLayout::of_release(release(2, 60));
+  const std::vector<std::string> fields{number(1, 200), bytes(2, "key"), bytes(6, "actor"),
+                                        number(14, 1ULL << 40)};
+  std::string message;
+  std::vector<std::size_t> ends{0};
+  for (const std::string& field : fields) ends.push_back((message += field).size());
+  for (std::size_t size = 0; size <= message.size(); ++size) {
+    PublishedMessage read;
+    EXPECT_EQ(layout->read(bytes_of(message.substr(0, size)), &read),
+              std::ranges::find(ends, size) != ends.end())
+        << size;
+  }
 }
 
 std::optional<std::int64_t> timeout_in(const std::string& config) {
