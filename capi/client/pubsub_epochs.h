@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How Ray's releases have numbered the channels of pub/sub and the fields of a PubMessage: they
-// did so anew several times. The one table of it; pure functions.
+// How the releases of Ray number the channels of pub/sub and the fields of a PubMessage, and which
+// service a channel is of. Constants only.
+//
+// Invariant: the epochs follow one another without a gap, from the first release to whatever comes
+// after the newest that is known here, which is taken to be as that one.
 #pragma once
 
 #include <cstdint>
@@ -13,38 +16,33 @@
 
 namespace gcs {
 
-// Who has a channel. Before Ray 2.56 one service had all of them.
+// One service until 2.55, two since 2.56.
 enum class PubsubService : std::uint8_t { kInternal, kControlPlane, kObservability };
 
-// A channel that a GCS publishes, by its name in the server's ChannelType.
-struct ChannelNumber {
-  std::string_view name;
+struct EpochChannel {
+  std::string_view name;  // in the server's enum ChannelType
   std::uint32_t number;
 };
 
 struct PubsubEpoch {
   Releases releases;
-  bool has_two_services;
-  std::uint32_t failure_message;  // fields of a PubMessage
+  bool is_divided;  // among two services
+  // Fields of a PubMessage.
+  std::uint32_t failure_message;
   std::uint32_t sequence_id;
-  std::span<const ChannelNumber> channels;
+  // Those that a GCS publishes, by number; all are below 32.
+  std::span<const EpochChannel> channels;
 };
 
-// From the oldest to the newest; what comes after the newest release known here is taken to be as
-// that.
 std::span<const PubsubEpoch> pubsub_epochs() noexcept;
 
-PubsubService service_of_channel(std::string_view name, bool has_two_services) noexcept;
+// Of a channel, known here or not, of a server that has one service, or two.
+PubsubService pubsub_service(std::string_view channel, bool is_divided) noexcept;
 
-// What people call a channel ("errors"), as the server does; any other text as it is.
-std::string_view channel_enum_name(std::string_view name) noexcept;
-// How many bytes a key of the channel has; 0: any number.
-std::size_t channel_key_size(std::string_view enum_name) noexcept;
-// Whether each message tells of a change of an entry in a table of the GCS.
-bool channel_is_table(std::string_view enum_name) noexcept;
 // Whether some release has it.
-bool is_known_channel(std::string_view enum_name) noexcept;
-// "Ray has it from 2.51 on". Empty without memory.
-std::string channel_releases(std::string_view enum_name) noexcept;
+bool is_known_channel(std::string_view channel) noexcept;
+// Which releases have a channel that is known, for people: "Ray has it from 2.51 on". Empty without
+// memory.
+std::string channel_releases(std::string_view channel) noexcept;
 
 }  // namespace gcs

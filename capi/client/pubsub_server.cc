@@ -68,7 +68,7 @@ void PubsubServer::ask() noexcept {
     calls[kVersion] = question(method::kCheckAlive, {});
     calls[kServices] = question(method::kServerReflectionInfo, list_services_request());
     calls[kFiles] =
-        question(method::kServerReflectionInfo, file_of_symbol_request(PubsubLayout::kPubMessage));
+        question(method::kServerReflectionInfo, file_of_symbol_request("ray.rpc.PubMessage"));
     open_ = kQuestions;
     for (std::size_t i = 0; i < kQuestions; ++i) {
       ids_[i] = calls[i]->id;

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "client/request_reader.h"
+#include "client/message_reader.h"
 #include "client/request_rules.h"
 #include "client/text.h"
 
@@ -37,7 +37,7 @@ class Judge {
   // False: the message breaks a rule.
   bool accepts(Bytes message, std::span<const Field> fields, const Place* place) noexcept {
     std::uint64_t seen = 0;
-    RequestReader reader(message);
+    MessageReader reader(message);
     while (reader.next()) {
       for (std::size_t i = 0; i < fields.size(); ++i) {
         const Field& field = fields[i];
@@ -62,12 +62,12 @@ class Judge {
   }
 
  private:
-  static bool has_wire_type(const Field& field, const RequestReader& reader) noexcept {
-    return reader.wire() == (field.rule == Rule::kNumber ? RequestReader::Wire::kVarint
-                                                         : RequestReader::Wire::kBytes);
+  static bool has_wire_type(const Field& field, const MessageReader& reader) noexcept {
+    return reader.wire() == (field.rule == Rule::kNumber ? MessageReader::Wire::kVarint
+                                                         : MessageReader::Wire::kBytes);
   }
 
-  bool accepts(const Field& field, const RequestReader& reader, const Place* place) noexcept {
+  bool accepts(const Field& field, const MessageReader& reader, const Place* place) noexcept {
     switch (field.rule) {
       case Rule::kMessage: {
         const Place inside{place, field.name};

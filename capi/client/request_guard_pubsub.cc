@@ -2,13 +2,12 @@
 //
 // Channels and sequence numbers of pub/sub requests. Ray numbered both anew several times, so the
 // same bytes are right for one release and end the next one.
-#include <algorithm>
-#include <array>
 #include <string>
 
+#include "client/message_reader.h"
 #include "client/method_ids.h"
+#include "client/pubsub_epochs.h"
 #include "client/request_guard.h"
-#include "client/request_reader.h"
 #include "client/request_rules.h"
 #include "client/text.h"
 
@@ -16,39 +15,8 @@ namespace gcs {
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
-using Wire = RequestReader::Wire;
+using Wire = MessageReader::Wire;
 using Channels = std::uint32_t;  // a bit for each number
-
-enum class Service : std::uint8_t { kInternal, kControlPlane, kObservability };
-
-struct Epoch {
-  Releases releases;
-  std::uint32_t sequence_id;  // its field in a PubMessage
-  Service service;
-  Channels channels;  // those that the service has
-};
-
-constexpr Channels range(std::uint32_t first, std::uint32_t last) {
-  Channels channels = 0;
-  for (std::uint32_t channel = first; channel <= last; ++channel) channels |= 1U << channel;
-  return channels;
-}
-constexpr Channels one(std::uint32_t channel) {
-  return range(channel, channel);
-}
-
-// What comes after the newest release known here is taken to be as that.
-constexpr auto kNewest = Releases{}.end;
-constexpr std::array kEpochs{
-    Epoch{{0, release(2, 10)}, 16, Service::kInternal, range(3, 10)},
-    Epoch{{release(2, 10), release(2, 50)}, 16, Service::kInternal, range(3, 8) | one(10)},
-    Epoch{{release(2, 50), release(2, 51)}, 14, Service::kInternal, range(3, 9)},
-    Epoch{{release(2, 51), release(2, 56)}, 15, Service::kInternal, range(3, 10)},
-    Epoch{{release(2, 56), release(2, 57)}, 15, Service::kControlPlane, range(3, 6) | one(10)},
-    Epoch{{release(2, 56), release(2, 57)}, 15, Service::kObservability, range(7, 9)},
-    Epoch{{release(2, 57), kNewest}, 14, Service::kControlPlane, range(2, 5) | one(9)},
-    Epoch{{release(2, 57), kNewest}, 14, Service::kObservability, range(6, 8)},
-};
 
 // What all the releases that the server may be have in common.
 struct Common {
@@ -57,12 +25,17 @@ struct Common {
   std::uint32_t epochs = 0;
 };
 
-Common common_to(Service service, std::uint32_t ray_version) noexcept {
+Common common_to(PubsubService service, std::uint32_t ray_version) noexcept {
   Common common;
-  for (const Epoch& epoch : kEpochs) {
-    if (epoch.service != service || !epoch.releases.include(ray_version)) continue;
+  const bool is_divided = service != PubsubService::kInternal;
+  for (const PubsubEpoch& epoch : pubsub_epochs()) {
+    if (epoch.is_divided != is_divided || !epoch.releases.include(ray_version)) continue;
+    Channels channels = 0;
+    for (const EpochChannel& channel : epoch.channels) {
+      if (pubsub_service(channel.name, is_divided) == service) channels |= 1U << channel.number;
+    }
     ++common.epochs;
-    common.channels &= epoch.channels;
+    common.channels &= channels;
     common.sequence_ids |= 1U << epoch.sequence_id;
   }
   return common;
@@ -79,7 +52,7 @@ std::string list(Channels channels) noexcept {
 
 class PubsubJudge {
  public:
-  PubsubJudge(Service service, std::uint32_t ray_version)
+  PubsubJudge(PubsubService service, std::uint32_t ray_version)
       : common_(common_to(service, ray_version)), release_is_known_(ray_version != 0) {}
 
   // No release that the server may be has the method: it answers UNIMPLEMENTED.
@@ -104,7 +77,7 @@ class PubsubJudge {
 
   Refusal judge(Bytes request, std::uint32_t field, std::string_view name,
                 JudgeOne judge_one) noexcept {
-    RequestReader reader(request);
+    MessageReader reader(request);
     while (reader.next()) {
       if (reader.field() != field || reader.wire() != Wire::kBytes) continue;
       if (Refusal refusal = (this->*judge_one)(reader.bytes(), name)) return refusal;
@@ -114,7 +87,7 @@ class PubsubJudge {
 
   Refusal judge_message(Bytes message, std::string_view name) noexcept {
     bool has_channel = false;
-    RequestReader reader(message);
+    MessageReader reader(message);
     while (reader.next()) {
       if (reader.wire() != Wire::kVarint) continue;
       if (reader.field() == kChannelType) {
@@ -133,7 +106,7 @@ class PubsubJudge {
   Refusal judge_command(Bytes command, std::string_view name) noexcept {
     bool has_channel = false;
     bool says_what = false;
-    RequestReader reader(command);
+    MessageReader reader(command);
     while (reader.next()) {
       if (reader.field() == kChannelType && reader.wire() == Wire::kVarint) {
         has_channel = true;
@@ -177,26 +150,26 @@ class PubsubJudge {
 }  // namespace
 
 Refusal guard_pubsub(std::uint32_t method, Bytes request, std::uint32_t ray_version) noexcept {
-  Service service{};
+  PubsubService service{};
   bool publishes = false;
   switch (method) {
     case method::kInternalPubSubGcsPublish:
       publishes = true;
       [[fallthrough]];
     case method::kInternalPubSubGcsSubscriberCommandBatch:
-      service = Service::kInternal;
+      service = PubsubService::kInternal;
       break;
     case method::kControlPlanePubSubGcsPublish:
       publishes = true;
       [[fallthrough]];
     case method::kControlPlanePubSubGcsSubscriberCommandBatch:
-      service = Service::kControlPlane;
+      service = PubsubService::kControlPlane;
       break;
     case method::kObservabilityPubSubGcsPublish:
       publishes = true;
       [[fallthrough]];
     case method::kObservabilityPubSubGcsSubscriberCommandBatch:
-      service = Service::kObservability;
+      service = PubsubService::kObservability;
       break;
     default:
       return {};

@@ -3,11 +3,12 @@
 // Walks the fields of a serialized message as the server's parser does.
 //
 // Invariants:
-// - What the server takes, this takes too, groups and reserved field numbers included: else a field
-//   behind them would be read by the server alone.
+// - What the server takes, this takes too, groups and reserved field numbers included: else the
+//   server alone would read a field of a request that is behind them.
 // - Nothing throws, nothing is read beyond the bytes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <protozero/exception.hpp>
 #include <protozero/varint.hpp>
@@ -15,11 +16,11 @@
 
 namespace gcs {
 
-class RequestReader {
+class MessageReader {
  public:
   enum class Wire : std::uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
-  explicit RequestReader(std::span<const std::uint8_t> bytes) noexcept
+  explicit MessageReader(std::span<const std::uint8_t> bytes) noexcept
       : at_(reinterpret_cast<const char*>(bytes.data())), end_(at_ + bytes.size()) {}
 
   // Goes to the next field. False at the end, and where the bytes are no message any more.
@@ -49,6 +50,11 @@ class RequestReader {
   Wire wire() const noexcept { return wire_; }
   std::span<const std::uint8_t> bytes() const noexcept { return bytes_; }
   std::int64_t number() const noexcept { return number_; }
+
+  // What comes after it.
+  std::span<const std::uint8_t> rest() const noexcept {
+    return {reinterpret_cast<const std::uint8_t*>(at_), static_cast<std::size_t>(end_ - at_)};
+  }
 
   // Whether all the bytes so far were a message.
   bool intact() const noexcept { return intact_; }
