@@ -120,7 +120,7 @@ class Heard:
 class Subscribers:
     """Threads that subscribe, one for each policy, and judge what they hear."""
 
-    def __init__(self, gcs: GcsClient, policies: tuple[Any, ...], **limits: int) -> None:
+    def __init__(self, gcs: GcsClient, policies: tuple[Any, ...], **limits: Any) -> None:
         """Subscribes.
 
         Args:
