@@ -123,7 +123,9 @@ void Subscriber::drop_questions() noexcept {
 
 transport::TimePoint Subscriber::due() const noexcept {
   if (!server_.layout() || !host_.is_ready()) return transport::kNever;
-  return not_before_ > host_.now() ? not_before_ : established_until_;
+  if (not_before_ > host_.now()) return not_before_;
+  const bool has_unsaid = command_ == 0 && !queued_.empty() && !members_.empty();
+  return has_unsaid ? host_.now() : established_until_;
 }
 
 void Subscriber::step() noexcept {
