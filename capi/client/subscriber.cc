@@ -206,6 +206,8 @@ void Subscriber::too_large() noexcept {
   }
   was_too_large_ = true;
   establish();
+  // At once, but for one whose every reply is.
+  not_before_ = std::max(not_before_, host_.now() + back_off_.next());
 }
 
 void Subscriber::read_reply(std::unique_ptr<Call> answer) noexcept {

@@ -1,297 +1,335 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Subscriptions never go deaf: when they are made anew, what is said of it, and what is asked of
-// the server meanwhile.
-#include <gtest/gtest.h>
+// One subscriber and what the server sees of it: commands, the polls that follow them, what is
+// acknowledged when, and to whom a message goes.
+#include <set>
 
-#include <algorithm>
-#include <string>
-#include <vector>
-
-#include "client/subscription.h"
-#include "client_fixture.h"
-#include "request_bytes.h"
+#include "client/log.h"
+#include "client/pubsub_layout.h"
+#include "subscription_fixture.h"
 
 namespace gcs::test {
 namespace {
 
-using Words = std::vector<std::string>;
-
-constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::string_view kCommands = "GcsSubscriberCommandBatch";
-constexpr std::string_view kPolls = "GcsSubscriberPoll";
-constexpr std::uint32_t kErrors = 6;  // at the newest Ray
-constexpr char kWrongCluster[] =
-    "WrongClusterID: Perhaps the client is accessing GCS after it has restarted.";
-
-// A GCS of the newest release, which answers everything but polls; of two polls that are open the
-// earlier is answered with nothing.
-class ClientSubscriber : public ClientTest {
+class ClientSubscriber : public SubscriptionTest {
  protected:
-  void SetUp() override {
-    connector().on_call = [this](VirtualPeer& at, VirtualStream& stream) { serve(at, stream); };
-    connector().script = [](VirtualPeer& at) { at.send_settings(); };
-    options.on_cluster_change = OnClusterChange::kAdopt;
-    make_client();
-    connect();
-    loop().run();
+  static std::vector<Published> errors(std::int64_t first, std::int64_t last) {
+    std::vector<Published> messages;
+    for (std::int64_t i = first; i <= last; ++i) messages.push_back(error(i, std::to_string(i)));
+    return messages;
   }
-
-  void serve(VirtualPeer& at, VirtualStream& stream) {
-    const std::string_view path = stream.path;
-    if (path == kGetClusterIdPath) {
-      if (answers_identity_) at.reply(stream, identity_reply(kClusterA));
-    } else if (path == kCheckAlivePath) {
-      at.reply(stream, alive_reply("2.60.0"));
-    } else if (path.ends_with("ServerReflectionInfo")) {
-      at.refuse(stream, StatusCode::kUnimplemented, {});
-    } else if (path.ends_with("GetInternalConfig")) {
-      at.reply(stream, bytes(2, config_));
-    } else if (path.ends_with(kCommands)) {
-      ++commands_;
-      if (refusal_.empty()) {
-        at.reply(stream, {});
-      } else {
-        at.refuse(stream, StatusCode::kAborted, refusal_);
-      }
-    } else if (path.ends_with(kPolls)) {
-      for (VirtualStream* const earlier : open_polls()) {
-        if (earlier == &stream || subscriber_of(*earlier) != subscriber_of(stream)) continue;
-        at.reply(*earlier, bytes(2, publisher_));
-        break;
-      }
-    } else {
-      at.reply(stream, value_reply("v"));
-    }
-  }
-
-  static std::string subscriber_of(const VirtualStream& poll) { return poll.message.substr(0, 30); }
-
-  std::vector<VirtualStream*> open_polls() {
-    std::vector<VirtualStream*> polls;
-    for (VirtualStream* stream : peer().open_streams()) {
-      if (stream->path.ends_with(kPolls)) polls.push_back(stream);
-    }
-    return polls;
-  }
-
-  std::uint64_t subscribe(std::string channel, Policy policy, std::uint64_t credit = 100,
-                          std::string key = {}) {
-    auto call = Call::make(EventKind::kSubscriptionEnd,
-                           *find_method(method::kControlPlanePubSubGcsSubscriberPoll));
-    call->subscription = std::make_unique<Subscription>(SubscriptionOptions{
-        std::move(channel), std::move(key), policy, credit, kUnlimitedCredit, 10, 1000});
-    call->sink = SinkReference(&heard_);
-    return submit(std::move(call));
-  }
-  std::uint64_t errors(Policy policy, std::uint64_t credit = 100, std::string key = {}) {
-    return subscribe("RAY_ERROR_INFO_CHANNEL", policy, credit, std::move(key));
-  }
-
-  std::string message(const std::string& text, std::uint64_t sequence_id,
-                      std::uint32_t channel = kErrors, const std::string& key = {}) {
-    return bytes(1, number(1, channel) + (key.empty() ? "" : bytes(2, key)) + bytes(10, text) +
-                        number(14, sequence_id));
-  }
-  // Answers the open poll, of which there is one.
-  void publish(const std::string& messages) {
-    const auto polls = open_polls();
-    ASSERT_EQ(polls.size(), 1u);
-    peer().reply(*polls.front(), messages + bytes(2, publisher_));
-    loop().run();
-  }
-
-  // What a subscription has been told, in short.
-  Words told(std::uint64_t id) const {
-    Words words;
-    for (const auto& event : heard_.events()) {
-      if (event->id != id) continue;
-      switch (event->kind) {
-        case EventKind::kSubscribed:
-          words.push_back("subscribed");
-          break;
-        case EventKind::kMessage:
-          words.push_back(text_of(event->body()));
-          break;
-        case EventKind::kResync:
-          words.push_back("resync " + std::to_string(event->flags) + " lost " +
-                          std::to_string(event->number));
-          break;
-        default:
-          words.push_back(std::string("end ") + status_name(event->status));
-      }
-    }
-    return words;
-  }
-  std::string resync(ResyncReason reason) {
-    return "resync " + std::to_string(static_cast<std::uint32_t>(reason)) + " lost 0";
-  }
-  void reconnect() {
-    peer().lose();
-    loop().advance(3 * kSecond);
-  }
-
-  RecordingSink heard_;
-  std::string publisher_ = std::string(28, 'p');
-  std::string config_ = "{}";
-  std::string refusal_;
-  bool answers_identity_ = true;
-  std::size_t commands_ = 0;
 };
 
-TEST_F(ClientSubscriber, OneIsToldThatTheServerHasItAndThenWhatIsPublishedInOrder) {
-  for (const Policy policy : {Policy::kWait, Policy::kDropOldest, Policy::kDropNewest}) {
-    heard_.clear();
-    const std::uint64_t id = errors(policy);
-    EXPECT_EQ(told(id), Words{"subscribed"});
-    publish(message("a", 1) + message("b", 2));
-    publish(message("b", 2) + message("c", 7));
-    EXPECT_EQ(told(id), (Words{"subscribed", "a", "b", "c"}));
-    client->cancel(id);
-    loop().run();
-    EXPECT_EQ(told(id).back(), "end GCS_CANCELLED");
-    EXPECT_TRUE(open_polls().empty());
+// ---- The beginning --------------------------------------------------------------------------
+
+TEST_F(ClientSubscriber, SubscribesByOneCommandAndThenPollsTwice) {
+  make_client();
+  server.answers_commands = false;
+  const std::uint64_t id = subscribe(shared(kErrors, "a key"));
+  EXPECT_EQ(commands(), Story{"+6 a key"});
+  EXPECT_EQ(served_commands.front().path,
+            "/ray.rpc.ObservabilityPubSubService/GcsSubscriberCommandBatch");
+  EXPECT_EQ(served_commands.front().subscriber.size(), 28u);
+  EXPECT_TRUE(polls().empty()) << "the server would not know what to poll for";
+  EXPECT_EQ(story(id), Story{});
+  answer_commands();
+  EXPECT_EQ(story(id), Story{"subscribed"});
+  EXPECT_EQ(questions("ObservabilityPubSubService/GcsSubscriberPoll"), 2u);
+  EXPECT_EQ(poll().subscriber, served_commands.front().subscriber);
+  EXPECT_EQ(poll().publisher, "") << "it was sent before the first was answered";
+}
+
+TEST_F(ClientSubscriber, TheFirstPollsReplyTellsThePublisher) {
+  begin(shared(kErrors));
+  publish({error(3, "a")});
+  EXPECT_EQ(poll().publisher, kPublisher);
+  EXPECT_EQ(poll().acknowledged, 3);
+}
+
+TEST_F(ClientSubscriber, AMessageMayComeBeforeTheCommandsAnswerAndIsAnnouncedThen) {
+  begin(shared(kErrors));
+  server.answers_commands = false;
+  const std::uint64_t early = subscribe(shared(kLogs));
+  EXPECT_EQ(story(early), Story{});
+  publish({{1, kLogs, "k", "early", false}});
+  EXPECT_EQ(story(early), (Story{"subscribed", "early"}));
+  answer_commands();
+  EXPECT_EQ(story(early), (Story{"subscribed", "early"}));
+}
+
+TEST_F(ClientSubscriber, AsksWhatTheServerIsOncePerConnectionWhateverIsSubscribedTo) {
+  begin(shared(kErrors));
+  begin(shared(kLogs));
+  begin(shared(kActors));
+  EXPECT_EQ(questions("/ServerReflectionInfo"), 2u);
+  EXPECT_EQ(questions("/GetInternalConfig"), 1u);
+  EXPECT_LE(questions("/CheckAlive"), 2u) << "one for subscriptions, one for calls of a release";
+}
+
+TEST_F(ClientSubscriber, ReleasesThatHaveOneServiceAreAskedThere) {
+  server.ray_version = "2.9.3";
+  const std::uint64_t id = begin(shared(kErrors));
+  EXPECT_EQ(served_commands.front().text(), "+7");
+  EXPECT_EQ(served_commands.front().path,
+            "/ray.rpc.InternalPubSubGcsService/GcsSubscriberCommandBatch");
+  EXPECT_EQ(questions("NodeInfoGcsService/GetInternalConfig"), 1u);
+  publish(errors(1, 2));
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2"}));
+}
+
+// ---- Sharing --------------------------------------------------------------------------------
+
+TEST_F(ClientSubscriber, ThoseThatMayDropShareASubscriberPerServiceAndAPollEach) {
+  begin(shared(kErrors));
+  begin(shared(kLogs));
+  begin(shared(kErrors, "k"));
+  EXPECT_EQ(polls().size(), 1u);
+  begin(shared(kActors));
+  begin(shared(kNodes));
+  EXPECT_EQ(polls().size(), 2u);
+  std::set<std::string> subscribers;
+  for (const ServedCommand& command : served_commands) subscribers.insert(command.subscriber);
+  EXPECT_EQ(subscribers.size(), 2u);
+}
+
+TEST_F(ClientSubscriber, OneThatWaitsHasASubscriberOfItsOwn) {
+  begin(waiting(kErrors, 10));
+  begin(waiting(kErrors, 10));
+  begin(shared(kErrors));
+  std::set<std::string> subscribers;
+  for (const ServedPoll& each : polls()) subscribers.insert(each.subscriber);
+  EXPECT_EQ(subscribers.size(), 3u);
+}
+
+TEST_F(ClientSubscriber, AMessageGoesToThoseOfItsKeyAndOfAllOfItsChannel) {
+  const std::uint64_t all = begin(shared(kErrors));
+  const std::uint64_t one = begin(shared(kErrors, "one"));
+  const std::uint64_t same = begin(shared(kErrors, "one"));
+  const std::uint64_t two = begin(shared(kErrors, "two"));
+  const std::uint64_t logs = begin(shared(kLogs));
+  publish({error(1, "a", "one"), error(2, "b", "two"), error(3, "c", "three"), error(4, "d", ""),
+           {5, kLogs, "one", "log", false}});
+  EXPECT_EQ(story(all), (Story{"subscribed", "a", "b", "c", "d"}));
+  EXPECT_EQ(story(one), (Story{"subscribed", "a"}));
+  EXPECT_EQ(story(same), (Story{"subscribed", "a"}));
+  EXPECT_EQ(story(two), (Story{"subscribed", "b"}));
+  EXPECT_EQ(story(logs), (Story{"subscribed", "log"}));
+}
+
+TEST_F(ClientSubscriber, ATopicThatIsSubscribedToAlreadyNeedsNoCommand) {
+  begin(shared(kErrors));
+  server.answers_commands = false;
+  const std::uint64_t again = subscribe(shared(kErrors));
+  EXPECT_EQ(story(again), Story{"subscribed"});
+  EXPECT_EQ(commands(), Story{});
+}
+
+TEST_F(ClientSubscriber, ASecondSubscriptionMayComeWhileTheFirstsCommandIsOpen) {
+  make_client();
+  server.answers_commands = false;
+  const std::uint64_t first = subscribe(shared(kErrors));
+  const std::uint64_t second = subscribe(shared(kErrors));
+  answer_commands();
+  EXPECT_EQ(story(first), Story{"subscribed"});
+  EXPECT_EQ(story(second), Story{"subscribed"});
+  EXPECT_EQ(commands(), Story{"+6"});
+  ASSERT_EQ(polls().size(), 1u) << "nothing polls for them";
+  publish({error(1, "a")});
+  EXPECT_EQ(story(first), (Story{"subscribed", "a"}));
+  EXPECT_EQ(story(second), (Story{"subscribed", "a"}));
+}
+
+// ---- Giving up ------------------------------------------------------------------------------
+
+TEST_F(ClientSubscriber, ATopicThatNobodyWantsAnyMoreIsGivenUpAtOnce) {
+  begin(shared(kErrors));
+  const std::uint64_t logs = begin(shared(kLogs));
+  unsubscribe(logs);
+  EXPECT_EQ(commands(), Story{"-7"});
+  EXPECT_EQ(polls().size(), 1u);
+}
+
+TEST_F(ClientSubscriber, ATopicThatAnotherWantsIsKept) {
+  const std::uint64_t first = begin(shared(kErrors));
+  const std::uint64_t second = begin(shared(kErrors));
+  unsubscribe(first);
+  EXPECT_EQ(commands(), Story{});
+  publish({error(1, "a")});
+  EXPECT_EQ(story(first), (Story{"subscribed", "end GCS_CANCELLED"}));
+  EXPECT_EQ(story(second), (Story{"subscribed", "a"}));
+}
+
+TEST_F(ClientSubscriber, ASubscriberThatHasNobodyGoesWithItsTopicsAndItsPoll) {
+  const std::uint64_t errors = begin(shared(kErrors));
+  const std::uint64_t own = begin(waiting(kLogs, 10));
+  unsubscribe(errors);
+  EXPECT_EQ(commands(), Story{"-6"});
+  EXPECT_EQ(polls().size(), 1u);
+  unsubscribe(own);
+  EXPECT_EQ(commands(), Story{"-7"});
+  EXPECT_EQ(polls().size(), 0u);
+  loop().advance(600 * kSecond);
+  EXPECT_EQ(commands(), Story{});
+}
+
+TEST_F(ClientSubscriber, CommandsOfATopicAreInOrderAndNeverTwoAtATime) {
+  begin(shared(kErrors));
+  server.answers_commands = false;
+  const std::uint64_t first = subscribe(shared(kLogs));
+  EXPECT_EQ(commands(), Story{"+7"});
+  unsubscribe(first);
+  EXPECT_EQ(commands(), Story{}) << "the first is not answered yet";
+  answer_commands();
+  EXPECT_EQ(commands(), Story{"-7"});
+  const std::uint64_t second = subscribe(shared(kLogs));
+  EXPECT_EQ(commands(), Story{});
+  answer_commands();
+  EXPECT_EQ(commands(), Story{"+7"});
+  EXPECT_EQ(story(second), Story{});
+  answer_commands();
+  EXPECT_EQ(story(second), Story{"subscribed"});
+  EXPECT_EQ(story(first), Story{"end GCS_CANCELLED"});
+}
+
+TEST_F(ClientSubscriber, ATopicMayBeGivenUpAndWantedAgainWhileItsCommandIsOpen) {
+  make_client();
+  server.answers_commands = false;
+  subscribe(shared(kLogs));
+  const std::uint64_t first = subscribe(shared(kErrors));
+  answer_commands();
+  unsubscribe(first);
+  const std::uint64_t second = subscribe(shared(kErrors));
+  for (int i = 0; i < 4; ++i) answer_commands();
+  EXPECT_EQ(story(second), Story{"subscribed"});
+  ASSERT_EQ(polls().size(), 1u);
+  publish({error(1, "a")});
+  EXPECT_EQ(story(second), (Story{"subscribed", "a"}));
+}
+
+TEST_F(ClientSubscriber, MoreTopicsThanABatchTakesAreSubscribedToInSeveral) {
+  make_client();
+  subscribe(shared(kActors));
+  server.answers_commands = false;
+  for (int i = 0; i < 2500; ++i) {
+    std::string key = std::to_string(i);
+    key.resize(16, 'k');
+    subscribe(shared(kActors, key));
+  }
+  server.answers_commands = true;
+  answer_commands();
+  EXPECT_EQ(served_commands.size(), 2501u);
+  reconnect();
+  EXPECT_EQ(served_commands.size(), 5002u);
+  EXPECT_EQ(story(subscriptions.back()), (Story{"subscribed", "resync reconnected"}));
+}
+
+// ---- Once, and acknowledged -------------------------------------------------------------------
+
+TEST_F(ClientSubscriber, WhatWasReceivedIsAcknowledgedByTheNextPoll) {
+  const std::uint64_t id = begin(shared(kErrors));
+  publish(errors(1, 3));
+  EXPECT_EQ(poll().acknowledged, 3);
+  publish(errors(10, 12));
+  EXPECT_EQ(poll().acknowledged, 12);
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "10", "11", "12"}));
+}
+
+TEST_F(ClientSubscriber, WhatTheServerSendsAgainIsDeliveredOnce) {
+  for (const bool waits : {false, true}) {
+    const std::uint64_t id = begin(waits ? waiting(kErrors, 100) : shared(kErrors));
+    const std::string subscriber = served_commands.back().subscriber;
+    answer(poll_of(subscriber), errors(1, 3));
+    answer(poll_of(subscriber), errors(1, 3));
+    answer(poll_of(subscriber), errors(2, 5));
+    EXPECT_EQ(poll_of(subscriber).acknowledged, 5);
+    EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "4", "5"}));
   }
 }
 
-TEST_F(ClientSubscriber, ThoseThatMayDropShareAPollAndOneThatWaitsHasItsOwn) {
-  const std::uint64_t all = errors(Policy::kDropOldest);
-  const std::uint64_t of_key = errors(Policy::kDropNewest, 100, "key");
-  EXPECT_EQ(open_polls().size(), 1u);
-  publish(message("a", 1, kErrors, "key") + message("b", 2, kErrors, "other") + message("c", 3));
-  EXPECT_EQ(told(all), (Words{"subscribed", "a", "b", "c"}));
-  EXPECT_EQ(told(of_key), (Words{"subscribed", "a"}));
-  errors(Policy::kWait);
-  EXPECT_EQ(open_polls().size(), 2u);
-}
-
-TEST_F(ClientSubscriber, WithoutCreditOneThatWaitsIsNotPolledForAndTakesTheRestLater) {
-  const std::uint64_t id = errors(Policy::kWait, 2);
-  publish(message("a", 1) + message("b", 2) + message("c", 3) + message("d", 4));
-  EXPECT_EQ(told(id), (Words{"subscribed", "a", "b"}));
-  EXPECT_TRUE(open_polls().empty());
-  client->grant(id, 1, 0);
-  loop().run();
-  EXPECT_EQ(told(id).back(), "c");
-  EXPECT_TRUE(open_polls().empty());
-  client->grant(id, 2, 0);
-  loop().run();
-  EXPECT_EQ(told(id).back(), "d");
-  ASSERT_EQ(open_polls().size(), 1u);
-  EXPECT_NE(open_polls().front()->message.find(number(2, 4)), std::string::npos) << "acknowledged";
-}
-
-TEST_F(ClientSubscriber, ALostConnectionIsToldToTablesAndAnotherPublisherToAll) {
-  const std::uint64_t stream = errors(Policy::kDropOldest);
-  const std::uint64_t table = subscribe("GCS_NODE_INFO_CHANNEL", Policy::kWait);
-  reconnect();
-  EXPECT_EQ(told(stream), Words{"subscribed"});
-  EXPECT_EQ(told(table), (Words{"subscribed", resync(ResyncReason::kReconnected)}));
-  publisher_ = std::string(28, 'q');
-  reconnect();
-  EXPECT_EQ(told(stream), (Words{"subscribed", resync(ResyncReason::kRestarted)}));
-  EXPECT_EQ(told(table).back(), resync(ResyncReason::kRestarted));
-}
-
-TEST_F(ClientSubscriber, AnotherPublisherCountsAnew) {
-  const std::uint64_t id = errors(Policy::kWait);
-  publish(message("a", 10));
-  publisher_ = std::string(28, 'q');
-  publish(message("b", 1));  // behind a proxy that kept the connection
-  EXPECT_EQ(told(id), (Words{"subscribed", "a", resync(ResyncReason::kRestarted), "b"}));
-}
-
-TEST_F(ClientSubscriber, ItIsMadeAnewAfterAnEmptyPollAndOnAPeriod) {
-  errors(Policy::kWait);
-  EXPECT_EQ(commands_, 1u);
-  loop().advance(30 * kSecond);
-  publish({});
-  EXPECT_EQ(commands_, 2u);
-  // The server's time is not longer than those 30 s: a third of it.
-  loop().advance(10 * kSecond);
-  EXPECT_EQ(commands_, 3u);
-  EXPECT_EQ(open_polls().size(), 1u);
-}
-
-TEST_F(ClientSubscriber, ThePeriodIsAThirdOfTheTimeInTheServersConfiguration) {
-  config_ = R"({"subscriber_timeout_ms": 6000})";
-  errors(Policy::kDropOldest);
-  loop().advance(60 * kSecond);  // what was known before
-  const std::size_t before = commands_;
-  loop().advance(20 * kSecond);
-  EXPECT_EQ(commands_, before + 10);
-}
-
-TEST_F(ClientSubscriber, AGapThatIsLongerThanTheServersPatienceIsTold) {
-  config_ = R"({"subscriber_timeout_ms": 6000})";
-  const std::uint64_t id = errors(Policy::kWait);
-  connector().script = [](VirtualPeer& at) {
-    at.lose(ConnectionError::Kind::kConnect, "connection refused");
+TEST_F(ClientSubscriber, AMessageThatIsNoneIsToldAsAResyncAndTheOthersArrive) {
+  const std::uint64_t id = begin(shared(kErrors));
+  const ServedPoll at = poll();
+  const auto layout = PubsubLayout::of_release(2'060'000);
+  const std::string good = "\x08\x06\x12\x01k\x52\x01" "a\x70\x02";
+  ASSERT_EQ(layout->sequence_id(), 14u);
+  const std::string broken = "\x12\x7f";
+  const auto field = [](std::uint8_t number, const std::string& value) {
+    return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(value.size())} + value;
   };
-  peer().lose();
-  loop().advance(10 * kSecond);
-  connector().script = [](VirtualPeer& at) { at.send_settings(); };
-  loop().advance(5 * kSecond);
-  EXPECT_EQ(told(id), (Words{"subscribed", resync(ResyncReason::kExpired)}));
+  at.peer->reply(*at.stream, field(1, broken) + field(1, good) + field(2, kPublisher));
+  loop().run();
+  EXPECT_EQ(story(id), (Story{"subscribed", "resync dropped 1", "a"}));
 }
 
-TEST_F(ClientSubscriber, ItGoesOnWhenTheIdentityWasAskedForMeanwhile) {
-  const std::uint64_t id = errors(Policy::kWait);
-  answers_identity_ = false;
-  const std::uint64_t doubted = get("key");
-  connector().on_call = [](VirtualPeer&, VirtualStream&) {};
-  peer().on_call = [](VirtualPeer&, VirtualStream&) {};
-  loop().run();
-  peer().refuse(stream_of(peer(), "key"), StatusCode::kUnauthenticated, kWrongCluster);
-  loop().run();
-  ASSERT_NE(question(), nullptr);
-  publish(message("a", 1));  // its answer comes while no call may be started
-  EXPECT_TRUE(open_polls().empty());
-  answer_identity(kClusterA);
-  EXPECT_EQ(open_polls().size(), 1u);
-  EXPECT_EQ(told(id), (Words{"subscribed", "a"}));
-  client->cancel(doubted);
-  loop().run();
+TEST_F(ClientSubscriber, AKeyThatThePublisherHasGivenUpIsAResync) {
+  const std::uint64_t id = begin(shared(kActors));
+  publish({{1, kActors, "k", "", true}});
+  EXPECT_EQ(story(id), (Story{"subscribed", "resync reconnected"}));
 }
 
-TEST_F(ClientSubscriber, ALongPollDoesNotMakeAConnectionSuspect) {
-  errors(Policy::kWait);
-  loop().advance(20 * kSecond);
-  peer().on_call = [](VirtualPeer&, VirtualStream&) {};
-  get("key", kSecond);
-  loop().advance(2 * kSecond);
-  EXPECT_EQ(attempts(), 1u);
+// ---- Waiting --------------------------------------------------------------------------------
+
+TEST_F(ClientSubscriber, UnderWaitOnlyWhatFitsIsTakenAndTheRestWhenThereIsCredit) {
+  const std::uint64_t id = begin(waiting(kErrors, 2));
+  publish(errors(1, 5));
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2"}));
+  EXPECT_TRUE(polls().empty()) << "the next poll is withheld";
+  grant(id, 2);
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "4"}));
+  EXPECT_TRUE(polls().empty());
+  grant(id, 2);
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "4", "5"}));
+  EXPECT_EQ(poll().acknowledged, 5);
 }
 
-TEST_F(ClientSubscriber, WhatTheServerRefusesEndsAtOnceAndLaterOnlyWhenItGoesOn) {
-  const std::uint64_t had = errors(Policy::kDropOldest);
-  refusal_ = "InvalidArgument";
-  const std::uint64_t late = errors(Policy::kWait);
-  EXPECT_EQ(told(late), Words{"end RAY_INVALID_ARGUMENT"});
-  reconnect();
+TEST_F(ClientSubscriber, UnderWaitNothingIsPolledForWithoutCredit) {
+  const std::uint64_t id = begin(waiting(kErrors, 2));
+  publish(errors(1, 2));
+  EXPECT_TRUE(polls().empty());
   loop().advance(30 * kSecond);
-  EXPECT_EQ(told(had), Words{"subscribed"});
-  const std::size_t asked = commands_;
-  loop().advance(60 * kSecond);
-  EXPECT_GT(commands_, asked + 10);
-  EXPECT_EQ(told(had), (Words{"subscribed", "end RAY_INVALID_ARGUMENT"}));
+  EXPECT_TRUE(polls().empty());
+  grant(id, 1);
+  EXPECT_EQ(poll().acknowledged, 2);
 }
 
-TEST_F(ClientSubscriber, AChannelThatTheServerLacksIsNotAskedFor) {
-  const std::uint64_t gone = subscribe("RAY_PYTHON_FUNCTION_CHANNEL", Policy::kWait);
-  const std::uint64_t unknown = subscribe("WORKER_REF_REMOVED_CHANNEL", Policy::kDropOldest);
-  EXPECT_EQ(told(gone), Words{"end GCS_UNSUPPORTED"});
-  EXPECT_EQ(told(unknown), Words{"end GCS_INVALID_ARGUMENT"});
-  EXPECT_EQ(commands_, 0u);
+TEST_F(ClientSubscriber, AConsumerThatWaitsStopsNobodyElse) {
+  const std::uint64_t slow = begin(waiting(kErrors, 1));
+  const std::string slow_subscriber = served_commands.back().subscriber;
+  const std::uint64_t quick = begin(shared(kErrors));
+  const std::string quick_subscriber = served_commands.back().subscriber;
+  answer(poll_of(slow_subscriber), errors(1, 3));
+  answer(poll_of(quick_subscriber), errors(1, 3));
+  answer(poll_of(quick_subscriber), errors(4, 4));
+  EXPECT_EQ(story(slow), (Story{"subscribed", "1"}));
+  EXPECT_EQ(story(quick), (Story{"subscribed", "1", "2", "3", "4"}));
 }
 
-TEST_F(ClientSubscriber, TheClientEndsItsSubscriptions) {
-  const std::uint64_t waits = errors(Policy::kWait);
-  const std::uint64_t drops = errors(Policy::kDropOldest);
-  client->close();
-  loop().run();
-  EXPECT_EQ(told(waits), (Words{"subscribed", "end GCS_CLOSED"}));
-  EXPECT_EQ(told(drops), (Words{"subscribed", "end GCS_CLOSED"}));
+TEST_F(ClientSubscriber, WhileWithheldItStaysSubscribedAndDropsWhatComesUnacknowledged) {
+  const std::uint64_t id = begin(waiting(kErrors, 2));
+  publish(errors(1, 4));
+  loop().advance(61 * kSecond);
+  EXPECT_EQ(commands(), Story{"+6"});
+  ASSERT_EQ(polls().size(), 1u);
+  publish(errors(5, 8));
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2"}));
+  EXPECT_TRUE(polls().empty());
+  grant(id, 100);
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "4"}));
+  EXPECT_EQ(poll().acknowledged, 4) << "5 to 8 are wanted again";
+  publish(errors(5, 8));
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "4", "5", "6", "7", "8"}));
+}
+
+// ---- Counting -------------------------------------------------------------------------------
+
+TEST_F(ClientSubscriber, OnlyThePollOfASubscriptionIsACallInFlight) {
+  const std::uint64_t id = begin(shared(kErrors));
+  EXPECT_EQ(client->stats().pending, 1u);
+  EXPECT_EQ(client->status().in_flight.get(), 1u);
+  unsubscribe(id);
+  EXPECT_EQ(client->stats().pending, 0u);
+  const ClientStats stats = client->stats();
+  EXPECT_EQ(stats.started, stats.completed + stats.failed);
 }
 
 }  // namespace
