@@ -24,15 +24,6 @@ constexpr EpochChannel kWithoutFunctions[] = {
     {"RAY_LOG_CHANNEL", 8},
     {"RAY_NODE_RESOURCE_USAGE_CHANNEL", 10},
 };
-constexpr EpochChannel kWithoutGap[] = {
-    {"GCS_ACTOR_CHANNEL", 3},
-    {"GCS_JOB_CHANNEL", 4},
-    {"GCS_NODE_INFO_CHANNEL", 5},
-    {"GCS_WORKER_DELTA_CHANNEL", 6},
-    {"RAY_ERROR_INFO_CHANNEL", 7},
-    {"RAY_LOG_CHANNEL", 8},
-    {"RAY_NODE_RESOURCE_USAGE_CHANNEL", 9},
-};
 constexpr EpochChannel kWithLiveness[] = {
     {"GCS_ACTOR_CHANNEL", 3},
     {"GCS_JOB_CHANNEL", 4},
@@ -43,6 +34,7 @@ constexpr EpochChannel kWithLiveness[] = {
     {"RAY_NODE_RESOURCE_USAGE_CHANNEL", 9},
     {"GCS_NODE_ADDRESS_AND_LIVENESS_CHANNEL", 10},
 };
+constexpr std::span<const EpochChannel> kWithoutGap = std::span(kWithLiveness).first<7>();
 constexpr EpochChannel kOneLess[] = {
     {"GCS_ACTOR_CHANNEL", 2},
     {"GCS_JOB_CHANNEL", 3},
