@@ -6,7 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "client/process.h"
 #include "client/ray_version.h"
 #include "client/reply.h"
 #include "client/text.h"
@@ -15,30 +14,10 @@
 namespace gcs {
 namespace {
 
-constexpr std::int64_t kAnswerTimeout = 20'000'000'000;
 constexpr std::uint32_t kConfigOfKvSince = 2'038'000;
 constexpr std::int64_t kMillisecond = 1'000'000;
 
 }  // namespace
-
-bool is_transient(const Call& answer) noexcept {
-  using transport::StatusCode;
-  constexpr auto kOfServer = [](StatusCode code) {
-    return grpc_status(static_cast<std::int32_t>(code));
-  };
-  constexpr std::array kTransient{
-      Status::kConnectionLost,
-      Status::kUnavailable,
-      Status::kDeadline,
-      Status::kNoMemory,
-      kOfServer(StatusCode::kCancelled),
-      kOfServer(StatusCode::kDeadlineExceeded),
-      kOfServer(StatusCode::kUnavailable),
-  };
-  if (std::find(kTransient.begin(), kTransient.end(), answer.status) != kTransient.end())
-    return true;
-  return answer.status == Status::kUnsupported && (answer.flags & kFlagRetryable) != 0;
-}
 
 void PubsubServer::forget() noexcept {
   for (std::uint64_t& id : ids_) host_.drop_question(std::exchange(id, 0));
@@ -52,13 +31,7 @@ void PubsubServer::forget() noexcept {
 }
 
 std::unique_ptr<Call> PubsubServer::question(std::uint32_t method, std::string_view request) {
-  auto call = Call::make(EventKind::kCall, *find_method(method));
-  call->id = reserve_ids(1);
-  call->asker = this;
-  call->timeout = kAnswerTimeout;
-  call->wait_for_ready = 1;
-  call->copy_request({reinterpret_cast<const std::uint8_t*>(request.data()), request.size()});
-  return call;
+  return make_question(*this, method, request, kAnswerTimeout);
 }
 
 void PubsubServer::ask() noexcept {

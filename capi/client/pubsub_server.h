@@ -76,7 +76,4 @@ class PubsubServer final : private Asker {
   std::int64_t subscriber_timeout_ = kDefaultSubscriberTimeout;
 };
 
-// Whether another attempt may go better: the server was away, or could not be asked.
-bool is_transient(const Call& answer) noexcept;
-
 }  // namespace gcs

@@ -7,7 +7,6 @@
 #include <new>
 #include <utility>
 
-#include "client/process.h"
 #include "client/random_bytes.h"
 #include "client/text.h"
 
@@ -148,14 +147,9 @@ std::size_t Subscriber::open_polls() const noexcept {
 
 std::unique_ptr<Call> Subscriber::make_call(std::uint32_t method, std::string_view request,
                                             std::int64_t timeout) {
-  auto call = Call::make(EventKind::kCall, *find_method(method));
-  call->id = reserve_ids(1);
-  call->asker = this;
-  call->timeout = timeout;
-  call->wait_for_ready = 1;
+  auto call = make_question(*this, method, request, timeout);
   call->retry = Retry::kNever;
   call->ray_version = server_.ray_version();
-  call->copy_request({reinterpret_cast<const std::uint8_t*>(request.data()), request.size()});
   return call;
 }
 

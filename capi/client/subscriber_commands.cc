@@ -13,11 +13,7 @@
 namespace gcs {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::size_t kMostCommands = 2000;  // of a batch, says the server
-constexpr std::int64_t kCommandTimeout = 20 * kSecond;
-// For so long a server may refuse what it once took before the subscriptions end with its error.
-constexpr std::int64_t kPatience = 60 * kSecond;
 
 // Takes answers that nobody waits for.
 class Nobody final : public Asker {
@@ -58,7 +54,7 @@ void Subscriber::send_commands() noexcept {
       return;
     }
     auto call =
-        make_call(command_method(service_), command_request(id_, commands), kCommandTimeout);
+        make_call(command_method(service_), command_request(id_, commands), kAnswerTimeout);
     command_ = call->id;
     host_.ask(std::move(call));
   } catch (const std::bad_alloc&) {
@@ -116,7 +112,7 @@ void Subscriber::leave_server() noexcept {
     }
     if (commands.empty()) return;
     auto call =
-        make_call(command_method(service_), command_request(id_, commands), kCommandTimeout);
+        make_call(command_method(service_), command_request(id_, commands), kAnswerTimeout);
     call->asker = &nobody();
     host_.ask(std::move(call));
   } catch (const std::bad_alloc&) {
@@ -143,7 +139,7 @@ void Subscriber::failed_for(bool transient, Status status, std::uint32_t flags,
   not_before_ = std::max(not_before_, now + back_off_.next());
   if (transient) return;
   if (failing_since_ == 0) failing_since_ = now;
-  end_members(now - failing_since_ >= kPatience, status, flags, message);
+  end_members(now - failing_since_ >= kRefusalPatience, status, flags, message);
 }
 
 void Subscriber::end_members(bool announced_too, Status status, std::uint32_t flags,

@@ -19,7 +19,7 @@ namespace gcs {
 class SubscriptionHost {
  public:
   virtual transport::TimePoint now() const noexcept = 0;
-  // A connection that is ready; changed() follows when there is another one.
+  // A connection that is ready; Subscriptions::connected() follows when there is another one.
   virtual bool is_ready() const noexcept = 0;
   virtual void want_connection() noexcept = 0;
   // Makes a call, which has an asker; its answer comes in a later pass, or at the end of this one.
@@ -39,5 +39,16 @@ class SubscriptionHost {
  protected:
   ~SubscriptionHost() = default;
 };
+
+// What a server that lives has time for.
+inline constexpr std::int64_t kAnswerTimeout = 20'000'000'000;
+// For so long a server may refuse what it once took before the subscriptions end with its error.
+inline constexpr std::int64_t kRefusalPatience = 60'000'000'000;
+
+// A call of the client's own, which waits for a connection. Throws std::bad_alloc.
+std::unique_ptr<Call> make_question(Asker& asker, std::uint32_t method, std::string_view request,
+                                    std::int64_t timeout);
+// Whether another attempt may go better: the server was away, or could not be asked.
+bool is_transient(const Call& answer) noexcept;
 
 }  // namespace gcs

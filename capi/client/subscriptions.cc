@@ -9,12 +9,6 @@
 #include "client/text.h"
 
 namespace gcs {
-namespace {
-
-// For so long a server may not say what it is before the subscriptions that it had end.
-constexpr std::int64_t kPatience = 60'000'000'000;
-
-}  // namespace
 
 Subscriptions::Subscriptions(SubscriptionHost& host) noexcept
     : host_(host), server_(host, *this), back_off_(reinterpret_cast<std::uintptr_t>(this)) {}
@@ -94,7 +88,7 @@ void Subscriptions::server_failed(Status status, std::uint32_t flags,
   if ((flags & kFlagRetryable) != 0) return;
   if (failing_since_ == 0) failing_since_ = host_.now();
   while (Call* const waiting = unattached_.front()) host_.end(*waiting, status, flags, message);
-  if (host_.now() - failing_since_ < kPatience) return;
+  if (host_.now() - failing_since_ < kRefusalPatience) return;
   for (const auto& subscriber : subscribers_) subscriber->end_all(status, flags, message);
 }
 
