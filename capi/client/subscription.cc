@@ -118,10 +118,7 @@ void Subscription::keep(std::unique_ptr<SubscriptionEvent> event) noexcept {
     first_.add(std::exchange(mark_, {}));
   } else if (!mark_.empty()) {
     try {
-      auto mark = std::make_unique<SubscriptionEvent>(EventKind::kResync);
-      mark->number = static_cast<std::int64_t>(mark_.lost);
-      mark->flags = static_cast<std::uint32_t>(mark_.reason);
-      kept_.push_back(std::move(mark));
+      kept_.push_back(event_of(mark_));
       mark_ = {};
     } catch (const std::bad_alloc&) {
       mark_.add(kOneDropped);
@@ -178,13 +175,18 @@ void Subscription::emit(const Event& listener, std::unique_ptr<SubscriptionEvent
   out.push_back(std::move(event));
 }
 
+std::unique_ptr<SubscriptionEvent> Subscription::event_of(const Mark& mark) {
+  auto event = std::make_unique<SubscriptionEvent>(EventKind::kResync);
+  event->number = static_cast<std::int64_t>(mark.lost);
+  event->flags = static_cast<std::uint32_t>(mark.reason);
+  event->set_text(resync_text(mark.reason), {});
+  return event;
+}
+
 // False without memory: the mark stays.
 bool Subscription::emit_mark(const Event& listener, Mark& mark, EventList& out) noexcept {
   try {
-    auto event = std::make_unique<SubscriptionEvent>(EventKind::kResync);
-    event->number = static_cast<std::int64_t>(mark.lost);
-    event->flags = static_cast<std::uint32_t>(mark.reason);
-    event->set_text(resync_text(mark.reason), {});
+    auto event = event_of(mark);
     spend(0);
     emit(listener, std::move(event), out);
   } catch (const std::bad_alloc&) {
@@ -206,8 +208,6 @@ void Subscription::emit_kept(const Event& listener, EventList& out) noexcept {
       if (event->kind == EventKind::kMessage) {
         --kept_messages_;
         kept_bytes_ -= size;
-      } else {
-        event->set_text(resync_text(static_cast<ResyncReason>(event->flags)), {});
       }
       spend(size);
       emit(listener, std::move(event), out);

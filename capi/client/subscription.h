@@ -139,6 +139,8 @@ class Subscription {
   void take_marks_out() noexcept;
   void emit(const Event& listener, std::unique_ptr<SubscriptionEvent> event,
             EventList& out) noexcept;
+  // Throws std::bad_alloc.
+  static std::unique_ptr<SubscriptionEvent> event_of(const Mark& mark);
   bool emit_mark(const Event& listener, Mark& mark, EventList& out) noexcept;
   void emit_kept(const Event& listener, EventList& out) noexcept;
 
