@@ -92,7 +92,6 @@ void Subscriber::grant(Call& member, std::uint64_t messages, std::uint64_t bytes
 void Subscriber::restart(bool reconnected) noexcept {
   reconnected_ = reconnected_ || reconnected;
   not_before_ = 0;
-  establish();
 }
 
 // Everything is to be said to the server again.

@@ -69,7 +69,7 @@ class Subscriber final : private Asker {
   // More may be delivered.
   void grant(Call& member, std::uint64_t messages, std::uint64_t bytes) noexcept;
 
-  // What the server at hand says of itself is known; it may be another one.
+  // After stop(): what the server at hand says of itself is known; it may be another one.
   void restart(bool reconnected) noexcept;
   // What was open is not worth waiting for; restart() follows.
   void stop() noexcept { establish(); }

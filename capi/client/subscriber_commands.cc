@@ -53,8 +53,7 @@ void Subscriber::send_commands() noexcept {
       if (establishing_) established();
       return;
     }
-    auto call =
-        make_call(command_method(service_), command_request(id_, commands), kAnswerTimeout);
+    auto call = make_call(command_method(service_), command_request(id_, commands), kAnswerTimeout);
     command_ = call->id;
     host_.ask(std::move(call));
   } catch (const std::bad_alloc&) {
@@ -111,8 +110,7 @@ void Subscriber::leave_server() noexcept {
         commands.push_back({channel->number, topic.key, false});
     }
     if (commands.empty()) return;
-    auto call =
-        make_call(command_method(service_), command_request(id_, commands), kAnswerTimeout);
+    auto call = make_call(command_method(service_), command_request(id_, commands), kAnswerTimeout);
     call->asker = &nobody();
     host_.ask(std::move(call));
   } catch (const std::bad_alloc&) {
