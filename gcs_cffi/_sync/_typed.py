@@ -14,7 +14,6 @@ Invariants:
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from gcs_cffi import _methods, _native, _release, _status, messages
@@ -231,8 +230,7 @@ def reader_of(
     channel: Channel,
     methods: tuple[KnownMethod, ...],
     name: str,
-    deadline: Deadline | None,
-    anew: bool,
+    deadline: Deadline,
 ) -> Callable[[bytes], Any]:
     """What reads messages of one name, as the server at hand lays them out.
 
@@ -240,13 +238,8 @@ def reader_of(
         channel: the client's.
         methods: whose service describes the message.
         name: its full name.
-        deadline: None for none.
-        anew: whether another server may have taken the place of the one that is known.
+        deadline: of all that this needs.
     """
-    if deadline is None:
-        deadline = Deadline(math.inf, 0)
-    if anew and channel.server is not None:
-        channel.forget_server(channel.server)
     while True:
         server = server_of(channel, deadline)
         method = _release.choose(methods, server.release, channel.address)

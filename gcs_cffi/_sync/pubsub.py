@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from gcs_cffi._blocking import Channel, Stream
+    from gcs_cffi._streams import StreamEvent
     from gcs_cffi.ids import AnyID
 
 __all__ = ["Subscription"]
@@ -191,23 +193,27 @@ class Subscription:
             raise RuntimeError("a subscription is entered before it is iterated: use `with`")
         self._give_back(stream)
         while not self._ready:
-            if not self._rest and not stream.wait(timeout):
-                return False
             if self._rest:
                 self._read_messages()
-                continue
-            kind, flags, number, body = stream.events.popleft()
-            self._taken += number if kind == MESSAGE else 1
-            if kind == MESSAGE:
-                self._taken_bytes += len(body) - _SIZES.size * number
-                self._rest = body
-                self._read_messages()
+            elif stream.wait(timeout):
+                self._take(stream.events.popleft())
             else:
-                reason = REASONS[flags]
-                if reason == "restarted" and self._read is not bytes:
-                    self._read = MESSAGES[self.channel][0]  # of another server, maybe
-                self._ready.append(Resync(reason, number, event_text(body)))
+                return False
         return True
+
+    def _take(self, event: StreamEvent) -> None:
+        """Has what the library handed over: a run of messages to be read, or a resync."""
+        kind, flags, number, body = event
+        if kind == MESSAGE:
+            self._taken += number
+            self._taken_bytes += len(body) - _SIZES.size * number
+            self._rest = body
+            return
+        self._taken += 1
+        reason = REASONS[flags]
+        if reason == "restarted" and self._read is not bytes:
+            self._read = MESSAGES[self.channel][0]  # of another server, maybe
+        self._ready.append(Resync(reason, number, event_text(body)))
 
     def _read_messages(self) -> None:
         """Makes messages of the bytes of a run of them."""
@@ -236,10 +242,17 @@ class Subscription:
                 ) from None
 
     def _reader(self, deadline: Deadline | None) -> Callable[[bytes], Any]:
-        """What makes messages of bytes, as the server at hand lays them out."""
+        """What makes messages of bytes, as the server at hand lays them out.
+
+        `deadline`: of entering; None after a restart.
+        """
         if isinstance(self._read, str):
-            anew = deadline is None
-            self._read = reader_of(self._channel, _POLL, self._read, deadline, anew)
+            channel = self._channel
+            if deadline is None:
+                if channel.server is not None:  # another may have taken its place
+                    channel.forget_server(channel.server)
+                deadline = Deadline(math.inf, 0)
+            self._read = reader_of(channel, _POLL, self._read, deadline)
         return self._read
 
     def _give_back(self, stream: Stream) -> None:
