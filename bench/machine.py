@@ -80,9 +80,9 @@ def _machine_seconds() -> float:
 
 
 def _process_seconds(pid: int) -> float:
-    """CPU time of one process, all its threads."""
+    """CPU time of one process, all its threads, and of the children that it has waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(int(one) for one in fields[11:15]) / _TICKS
 
 
 def _cpu_model() -> str:
