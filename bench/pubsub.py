@@ -23,13 +23,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # which -I has left out
 
-from machine import OtherProcesses, describe_machine, machine_lines, share_lines, versions_of
-from report import Round, Spread
+from machine import OtherProcesses, describe_machine, machine_lines, versions_of
+from report import Round, Spread, save
 from subscriber import CONTENDERS
 from worker_process import worker_environment
 
 _SUBSCRIBER = Path(__file__).resolve().with_name("subscriber.py")
-_RESULTS = Path(__file__).resolve().with_name("results")
 _LONGEST = 120.0
 """Seconds after which a measurement counts as stuck."""
 
@@ -92,11 +91,7 @@ def main(arguments: list[str]) -> int:
         "versions": versions | {"gcs_server": server.version},
         "loads": results,
     }
-    _RESULTS.mkdir(exist_ok=True)
-    path = _RESULTS / f"{started:%Y%m%d-%H%M%S}-pubsub.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    print("\n" + "\n".join(share_lines(share)))
-    print(f"written to {path}")
+    save(report, started, "pubsub")
     return 0
 
 

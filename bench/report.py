@@ -9,13 +9,19 @@ Invariants:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from contenders import BASELINE, CONTENDERS, OURS
+from machine import share_lines
 from scenarios import Level, Scenario
+
+_RESULTS = Path(__file__).resolve().with_name("results")
 
 Round = dict[str, float]
 """What one contender measured at one level in one round; the keys are those of worker.measure."""
@@ -99,6 +105,15 @@ class LevelResult:
             "cpu_ratio": cpu.as_json() if cpu else None,
             "rounds": self.rounds[name],
         }
+
+
+def save(report: dict[str, Any], started: datetime, kind: str) -> None:
+    """Writes a run's JSON, and says where, and how much of the machine others took."""
+    _RESULTS.mkdir(exist_ok=True)
+    path = _RESULTS / f"{started:%Y%m%d-%H%M%S}-{kind}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print("\n" + "\n".join(share_lines(report["share_of_other_processes"])))
+    print(f"written to {path}")
 
 
 def met(target: float, ratio: Spread) -> bool:

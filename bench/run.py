@@ -14,7 +14,6 @@ Invariants:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -29,12 +28,11 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # which -I has left out
 
 from contenders import BASELINE, CONTENDERS, OPTIONAL
-from machine import OtherProcesses, describe_machine, machine_lines, share_lines, versions_of
-from report import LevelResult, table
+from machine import OtherProcesses, describe_machine, machine_lines, versions_of
+from report import LevelResult, save, table
 from scenarios import SCENARIOS, Scenario
 from worker_process import BenchError, WorkerProcess
 
-_RESULTS = Path(__file__).resolve().with_name("results")
 _ANSWER_GRACE = 90.0
 """Seconds over the measuring itself after which a worker counts as stuck."""
 _LOG_SHOWN = 2000
@@ -184,11 +182,7 @@ def _run(scenarios: list[Scenario], names: list[str], plan: Plan, kind: str) -> 
             for scenario in scenarios
         ],
     }
-    _RESULTS.mkdir(exist_ok=True)
-    path = _RESULTS / f"{started:%Y%m%d-%H%M%S}-{kind}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    print("\n" + "\n".join(share_lines(share)))
-    print(f"written to {path}")
+    save(report, started, kind)
 
 
 @contextmanager
