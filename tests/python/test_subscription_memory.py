@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gcs_cffi.testing import GcsServer
 
-POLICIES = ("wait", "drop_oldest", "drop_newest")
+POLICIES: tuple[Any, ...] = ("wait", "drop_oldest", "drop_newest")
 COUNT = 10_000
 SIZE = 10_000  # bytes of a message
 HELD = 100  # messages

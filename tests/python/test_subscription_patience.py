@@ -75,7 +75,7 @@ def test_a_process_that_stood_still_is_told_that_messages_may_be_missing(
             os.kill(process.pid, signal.SIGCONT)
             time.sleep(TIMEOUT)
             gcs.errors.publish("kind", "last", key="key")
-            heard = []
+            heard: list[str] = []
             while not heard or heard[-1] != "last":
                 heard.append(process.stdout.readline().strip())
                 assert heard[-1], heard

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import PATIENCE, run_script, run_script_on, said_nothing
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gcs_cffi import GcsClient
     from gcs_cffi.testing import GcsServer
 
-POLICIES = ("wait", "drop_oldest", "drop_newest")
+POLICIES: tuple[Any, ...] = ("wait", "drop_oldest", "drop_newest")
 OPEN = """
 import asyncio, gc, os, sys, time
 import gcs_cffi

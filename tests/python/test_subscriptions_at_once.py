@@ -89,8 +89,7 @@ async def test_whatever_comes_and_goes_the_others_hear_their_topics(server: GcsS
                 key = own.choice(keys)
                 policy = own.choice(POLICIES)
                 topic = None if own.random() < 0.2 else key
-                limits = {"max_messages": 100_000}
-                subscription = gcs.subscribe("errors", topic, policy=policy, **limits)
+                subscription = gcs.subscribe("errors", topic, policy=policy, max_messages=100_000)
                 if own.random() < 0.3:
                     entering = asyncio.ensure_future(subscription.__aenter__())
                     await asyncio.sleep(own.choice((0, 0, 0.0005, 0.002)))
