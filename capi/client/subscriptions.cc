@@ -7,12 +7,15 @@
 #include <utility>
 
 #include "client/text.h"
+#include "transport/grpc_text.h"
 
 namespace gcs {
 namespace {
 
 // For so long a server may not say what it is before the subscriptions that it had end.
 constexpr std::int64_t kPatience = 60'000'000'000;
+// Of a name that is none.
+constexpr std::size_t kLongestShown = 100;
 
 }  // namespace
 
@@ -172,7 +175,9 @@ void Subscriptions::refuse(Call& subscription) noexcept {
   for (const PubsubChannel& channel : server_.layout()->channels())
     names = join({names, names.empty() ? "" : ", ", channel.name});
   host_.end(subscription, Status::kInvalidArgument, kFlagLocal,
-            join({"the server", release, " has no channel \"", name, "\"; it has ", names}));
+            join({"the server", release, " has no channel \"",
+                  transport::printable(std::string_view(name).substr(0, kLongestShown)),
+                  "\"; it has ", names}));
 }
 
 // ---- Time -----------------------------------------------------------------------------------
