@@ -125,7 +125,7 @@ void PubsubServer::read_config(const Call& answer) noexcept {
 
 void PubsubServer::note_empty_poll(std::int64_t after) noexcept {
   constexpr std::int64_t kShortest = 100 * kMillisecond;
-  subscriber_timeout_ = std::min(subscriber_timeout_, std::max(after, kShortest));
+  subscriber_timeout_ = std::min(subscriber_timeout_, std::max(after / 2, kShortest));
 }
 
 }  // namespace gcs

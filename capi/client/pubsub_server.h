@@ -50,7 +50,8 @@ class PubsubServer final : private Asker {
   std::uint32_t ray_version() const noexcept { return ray_version_; }
   const std::string& ray_version_text() const noexcept { return ray_version_text_; }
   std::int64_t subscriber_timeout() const noexcept { return subscriber_timeout_; }
-  // A poll was answered with nothing after so long: the server's time is not longer.
+  // A poll was answered with nothing after so long, which is once to twice the server's time: it is
+  // taken to be the shortest of what it may be.
   void note_empty_poll(std::int64_t after) noexcept;
 
  private:

@@ -18,6 +18,8 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kLongestPeriod = 60 * kSecond;
 // A server that answers polls at once with nothing is not asked faster than this.
 constexpr std::int64_t kShortestPoll = kSecond;
+// No server forgets a subscriber sooner.
+constexpr std::int64_t kShortestPatience = kSecond;
 
 }  // namespace
 
@@ -98,6 +100,11 @@ void Subscriber::restart(bool reconnected) noexcept {
 void Subscriber::establish() noexcept {
   drop_questions();
   if (!std::exchange(establishing_, true)) quiet_since_ = heard_at_;
+  if (established_until_ != transport::kNever && !has_expired_) {
+    // It is late only if this process stood still, and sent no polls.
+    const std::int64_t late = host_.now() - established_until_;
+    has_expired_ = late > 0 && late + period() > server_.subscriber_timeout();
+  }
   probing_ = false;
   established_until_ = transport::kNever;
   for (auto& [name, topic] : topics_) {
@@ -129,7 +136,7 @@ void Subscriber::step() noexcept {
   owner_.rescheduled();
   if (members_.empty() || !server_.layout() || !host_.is_ready()) return;
   if (not_before_ > host_.now()) return;
-  if (established_until_ <= host_.now()) establish();
+  if (established_until_ <= host_.now() || may_be_forgotten()) establish();
   send_commands();
   if (establishing_) return;
   const std::size_t wanted = probing_ ? polls_.size() : wants_messages() ? 1 : 0;
@@ -154,8 +161,10 @@ std::unique_ptr<Call> Subscriber::make_call(std::uint32_t method, std::string_vi
 
 void Subscriber::send_poll() noexcept {
   try {
+    if (!probing_) unacknowledged_ = 0;
+    const std::int64_t acknowledged = unacknowledged_ == 0 ? seen_ : unacknowledged_ - 1;
     auto call =
-        make_call(poll_method(service_), poll_request(id_, seen_, publisher_), kTimeoutNone);
+        make_call(poll_method(service_), poll_request(id_, acknowledged, publisher_), kTimeoutNone);
     call->long_poll = true;
     (polls_[0] == 0 ? polls_[0] : polls_[1]) = call->id;
     polled_at_ = host_.now();
@@ -198,6 +207,7 @@ void Subscriber::too_large() noexcept {
     return;
   }
   was_too_large_ = true;
+  unacknowledged_ = 0;
   establish();
   // At once, but for one whose every reply is.
   not_before_ = std::max(not_before_, host_.now() + back_off_.next());
@@ -213,7 +223,7 @@ void Subscriber::read_reply(std::unique_ptr<Call> answer) noexcept {
   const bool was_probing = probing_;
   bool anew = false;
   try {
-    anew = settle_publisher(reply->publisher_id);
+    anew = settle_publisher(reply->publisher_id, *answer);
   } catch (const std::bad_alloc&) {
     failed_for(true, Status::kNoMemory, kFlagLocal | kFlagRetryable, {});
     return;
@@ -238,13 +248,13 @@ void Subscriber::read_reply(std::unique_ptr<Call> answer) noexcept {
 }
 
 // Whether it has to be established anew. Throws std::bad_alloc.
-bool Subscriber::settle_publisher(std::span<const std::uint8_t> publisher) {
+bool Subscriber::settle_publisher(std::span<const std::uint8_t> publisher, const Call& answer) {
   heard_at_ = host_.now();
   const std::string_view name{reinterpret_cast<const char*>(publisher.data()), publisher.size()};
   const bool is_other = name != publisher_;
   if (is_other) {
     publisher_ = name;
-    seen_ = 0;
+    seen_ = unacknowledged_ = 0;
   }
   if (!probing_) {
     if (!is_other) return false;
@@ -252,6 +262,9 @@ bool Subscriber::settle_publisher(std::span<const std::uint8_t> publisher) {
     return true;
   }
   probing_ = false;
+  const bool kept = is_kept(answer);
+  if (!kept) unacknowledged_ = 0;
+  has_expired_ = has_expired_ || !kept || heard_at_ - polled_at_ > server_.subscriber_timeout();
   ResyncReason reason = ResyncReason::kNone;
   if (is_other) {
     reason = ResyncReason::kRestarted;
@@ -270,8 +283,29 @@ bool Subscriber::settle_publisher(std::span<const std::uint8_t> publisher) {
   reconnected_ = has_expired_ = was_too_large_ = false;
   back_off_.reset();
   failing_since_ = 0;
-  established_until_ = host_.now() + std::min(kLongestPeriod, server_.subscriber_timeout() / 3);
+  established_until_ = host_.now() + period();
   return false;
+}
+
+std::int64_t Subscriber::period() const noexcept {
+  return std::min(kLongestPeriod, server_.subscriber_timeout() / 3);
+}
+
+// Whether the server still has what was not acknowledged, and with it this subscriber.
+bool Subscriber::is_kept(const Call& answer) const noexcept {
+  if (unacknowledged_ == 0) return true;
+  PollMessages messages(answer.body());
+  std::span<const std::uint8_t> bytes;
+  PublishedMessage message;
+  return messages.next(&bytes) && server_.layout()->read(bytes, &message) &&
+         message.sequence_id == unacknowledged_;
+}
+
+// Its consumer has stopped the polls for longer than a server is patient, for all that is known:
+// of a timeout in the server's environment nobody tells.
+bool Subscriber::may_be_forgotten() const noexcept {
+  return unacknowledged_ != 0 && !establishing_ && !probing_ && open_polls() == 0 &&
+         wants_messages() && host_.now() - heard_at_ >= kShortestPatience;
 }
 
 void Subscriber::resync(Call& member, ResyncReason reason, std::uint64_t lost) noexcept {
@@ -302,6 +336,7 @@ void Subscriber::hold(std::unique_ptr<Call> answer) noexcept {
   while (all.next(&bytes)) {
   }
   if (held_layout_->read(bytes, &message)) seen_ = std::max(seen_, message.sequence_id);
+  unacknowledged_ = seen_;
   take_held();
 }
 
@@ -338,6 +373,7 @@ void Subscriber::deliver_all(const Call& answer) noexcept {
       deliver(message);
     }
   }
+  unacknowledged_ = seen_;
 }
 
 // To those of the whole channel, and to those of its key.

@@ -10,7 +10,9 @@
 //   server's patience. Each time two polls are sent, of which the server answers the first at once:
 //   that tells which publisher it is. Where something may have been missed, a resync follows.
 // - A message is delivered once: its sequence id is larger than those before it, of the same
-//   publisher. It is acknowledged, by the next poll, when it is here.
+//   publisher. It is acknowledged, by the next poll, when it is here. The polls that tell which
+//   publisher it is leave the last one unacknowledged: a server that does not send it again has
+//   forgotten this subscriber, whatever its patience.
 // - One command batch is open at a time, so that the server sees commands in their order.
 // - One that waits keeps one reply at most, and polls for the next when that one has been taken. A
 //   reply that comes meanwhile is dropped and not acknowledged: the server sends it again.
@@ -121,7 +123,10 @@ class Subscriber final : private Asker {
   void polled(std::unique_ptr<Call> answer) noexcept;
   void too_large() noexcept;
   void read_reply(std::unique_ptr<Call> answer) noexcept;
-  bool settle_publisher(std::span<const std::uint8_t> publisher);
+  bool settle_publisher(std::span<const std::uint8_t> publisher, const Call& answer);
+  std::int64_t period() const noexcept;
+  bool is_kept(const Call& answer) const noexcept;
+  bool may_be_forgotten() const noexcept;
   void resync(Call& member, ResyncReason reason, std::uint64_t lost = 0) noexcept;
   void resync_all(ResyncReason reason, std::uint64_t lost = 0) noexcept;
   void hold(std::unique_ptr<Call> answer) noexcept;
@@ -150,8 +155,9 @@ class Subscriber final : private Asker {
   std::array<std::uint64_t, 2> polls_{};
   transport::TimePoint polled_at_ = 0;
 
-  std::string publisher_;  // empty: none has answered yet
-  std::int64_t seen_ = 0;  // the largest of its sequence ids that has come
+  std::string publisher_;            // empty: none has answered yet
+  std::int64_t seen_ = 0;            // the largest of its sequence ids that has come
+  std::int64_t unacknowledged_ = 0;  // seen_, until a poll has acknowledged it; else 0
   bool reconnected_ = false;
   bool was_too_large_ = false;
   bool has_expired_ = false;

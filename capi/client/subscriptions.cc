@@ -7,8 +7,15 @@
 #include <utility>
 
 #include "client/text.h"
+#include "transport/grpc_text.h"
 
 namespace gcs {
+namespace {
+
+// Of a name that is none.
+constexpr std::size_t kLongestShown = 100;
+
+}  // namespace
 
 Subscriptions::Subscriptions(SubscriptionHost& host) noexcept
     : host_(host), server_(host, *this), back_off_(reinterpret_cast<std::uintptr_t>(this)) {}
@@ -166,7 +173,9 @@ void Subscriptions::refuse(Call& subscription) noexcept {
   for (const PubsubChannel& channel : server_.layout()->channels())
     names = join({names, names.empty() ? "" : ", ", channel.name});
   host_.end(subscription, Status::kInvalidArgument, kFlagLocal,
-            join({"the server", release, " has no channel \"", name, "\"; it has ", names}));
+            join({"the server", release, " has no channel \"",
+                  transport::printable(std::string_view(name).substr(0, kLongestShown)),
+                  "\"; it has ", names}));
 }
 
 // ---- Time -----------------------------------------------------------------------------------

@@ -89,6 +89,8 @@ class Subscription:
     ) -> None:
         """Made by the client."""
         self.channel = text(name, "channel")
+        if "\0" in name:
+            raise ValueError("there is no NUL in a channel's name")
         self._channel = channel
         self._timeout = timeout
         message, self._key_type = MESSAGES.get(name, ("", bytes))

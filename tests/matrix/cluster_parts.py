@@ -42,14 +42,17 @@ async def new_job(gcs: GcsClient, namespace: str = "") -> JobID:
     return job
 
 
-async def new_node(gcs: GcsClient, resources: dict[str, float] | None = None) -> NodeID:
+async def new_node(
+    gcs: GcsClient, resources: dict[str, float] | None = None, node_id: NodeID | None = None
+) -> NodeID:
     """Registers a node, and waits until its resources are known: the GCS answers before.
 
     Args:
         gcs: the client.
         resources: what the node has; None: 4 CPUs.
+        node_id: its id; None: one that no other has.
     """
-    node = NodeID(os.urandom(28))
+    node = node_id or NodeID(os.urandom(28))
     await gcs.nodes.register(
         {
             "node_id": node,

@@ -98,12 +98,12 @@ TEST_F(ClientResubscribe, AnEmptyPollHasItDoneAgainWithoutAResync) {
   expect_flow(id, {});
 }
 
-TEST_F(ClientResubscribe, AnEmptyPollShortensThePeriodToAThirdOfItsTime) {
+TEST_F(ClientResubscribe, AnEmptyPollShortensThePeriodToASixthOfItsTime) {
   const std::uint64_t id = begin_with_flow(shared(kErrors));
   let_pass(15 * kSecond);
   publish({});
   EXPECT_EQ(commands(), Story{"+6"});
-  let_pass(5 * kSecond);
+  let_pass(3 * kSecond);
   EXPECT_EQ(commands(), Story{"+6"});
   expect_flow(id, {});
 }

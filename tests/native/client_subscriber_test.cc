@@ -312,17 +312,29 @@ TEST_F(ClientSubscriber, AConsumerThatWaitsStopsNobodyElse) {
 TEST_F(ClientSubscriber, WhileWithheldItStaysSubscribedAndDropsWhatComesUnacknowledged) {
   const std::uint64_t id = begin(waiting(kErrors, 2));
   publish(errors(1, 4));
+  keep(served_commands.back().subscriber, errors(5, 8));
   loop().advance(61 * kSecond);
   EXPECT_EQ(commands(), Story{"+6"});
-  ASSERT_EQ(polls().size(), 1u);
-  publish(errors(5, 8));
   EXPECT_EQ(story(id), (Story{"subscribed", "1", "2"}));
   EXPECT_TRUE(polls().empty());
   grant(id, 100);
-  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "4"}));
-  EXPECT_EQ(poll().acknowledged, 4) << "5 to 8 are wanted again";
-  publish(errors(5, 8));
   EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "4", "5", "6", "7", "8"}));
+  EXPECT_EQ(poll().acknowledged, 8);
+}
+
+TEST_F(ClientSubscriber, AServerThatDoesNotSendTheUnacknowledgedAgainHasForgottenTheSubscriber) {
+  const std::uint64_t id = begin(waiting(kErrors, 2));
+  publish(errors(1, 4));
+  forget_subscribers();
+  loop().advance(2 * kSecond);
+  EXPECT_TRUE(polls().empty());
+  grant(id, 100);
+  EXPECT_EQ(commands(), Story{"+6"});
+  EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "4", "resync expired"}));
+  publish(errors(9, 9));
+  EXPECT_EQ(story(id).back(), "9");
+  loop().advance(61 * kSecond);
+  EXPECT_EQ(story(id).back(), "9") << "it is told once";
 }
 
 // ---- Counting -------------------------------------------------------------------------------

@@ -238,6 +238,15 @@ void SubscriptionTest::serve_commands(VirtualPeer& at, VirtualStream& stream) {
 }
 
 void SubscriptionTest::serve_poll(const ServedPoll& poll) {
+  std::vector<Published>& kept = kept_[poll.subscriber + server.publisher];
+  if (poll.publisher == server.publisher) {
+    std::erase_if(
+        kept, [&](const Published& message) { return message.sequence_id <= poll.acknowledged; });
+  }
+  if (!kept.empty()) {
+    poll.peer->reply(*poll.stream, reply_to_poll(kept));
+    return;
+  }
   for (const ServedPoll& other : polls()) {
     if (other.stream == poll.stream || other.peer != poll.peer) continue;
     if (other.subscriber == poll.subscriber) other.peer->reply(*other.stream, reply_to_poll({}));
@@ -281,8 +290,14 @@ ServedPoll SubscriptionTest::poll_of(std::string_view subscriber) {
 }
 
 void SubscriptionTest::answer(const ServedPoll& at, const std::vector<Published>& messages) {
+  keep(at.subscriber, messages);
   at.peer->reply(*at.stream, reply_to_poll(messages));
   loop().run();
+}
+
+void SubscriptionTest::keep(std::string_view subscriber, const std::vector<Published>& messages) {
+  std::vector<Published>& kept = kept_[std::string(subscriber) + server.publisher];
+  kept.insert(kept.end(), messages.begin(), messages.end());
 }
 
 void SubscriptionTest::answer_commands() {

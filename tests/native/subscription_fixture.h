@@ -2,8 +2,9 @@
 //
 // A client over the virtual transport whose peer answers what a subscription asks of a GCS, and
 // what the subscriptions of a test were told. Polls are answered by the test, but for the first of
-// two of the same subscriber, which the server answers at once with nothing. A test that ends with
-// a subscription that did not end exactly once, as the last it was told, fails.
+// two of the same subscriber, which the server answers at once with nothing, and for one that
+// leaves something unacknowledged, which it answers at once with that. A test that ends with a
+// subscription that did not end exactly once, as the last it was told, fails.
 #pragma once
 
 #include <cstdint>
@@ -99,6 +100,10 @@ class SubscriptionTest : public ClientTest {
   ServedPoll poll_of(std::string_view subscriber);
   void answer(const ServedPoll& at, const std::vector<Published>& messages);
   void publish(const std::vector<Published>& messages) { answer(poll(), messages); }
+  // Published, and not asked for yet.
+  void keep(std::string_view subscriber, const std::vector<Published>& messages);
+  // The server has no subscribers any more.
+  void forget_subscribers() { kept_.clear(); }
   static Published error(std::int64_t sequence_id, std::string payload, std::string key = "k") {
     return {sequence_id, kErrors, std::move(key), std::move(payload), false};
   }
@@ -124,6 +129,8 @@ class SubscriptionTest : public ClientTest {
   std::string reply_to_poll(const std::vector<Published>& messages) const;
 
   std::size_t seen_commands_ = 0;
+  // What was not acknowledged, by subscriber and publisher.
+  std::map<std::string, std::vector<Published>> kept_;
 };
 
 }  // namespace gcs::test

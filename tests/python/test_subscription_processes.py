@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions of processes that fork, end, and are interrupted; and of loops that are not theirs.
+
+`own_server` is one that nobody else publishes to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers import PATIENCE, run_script, run_script_on, said_nothing
+
+import gcs_cffi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcs_cffi import GcsClient
+    from gcs_cffi.testing import GcsServer
+
+POLICIES: tuple[Any, ...] = ("wait", "drop_oldest", "drop_newest")
+OPEN = """
+import asyncio, gc, os, sys, time
+import gcs_cffi
+held = []
+def enter(gcs):
+    for policy in ("wait", "drop_oldest", "drop_newest"):
+        for channel in ("errors", "nodes"):
+            held.append(gcs.subscribe(channel, policy=policy))
+"""
+
+# ---- Forks --------------------------------------------------------------------------------------
+
+FORK = """
+import warnings
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)
+def forked(child):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child()
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+        sys.exit(0)
+    for _ in range(1000):
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            assert status == 0, status
+            return
+        time.sleep(0.01)
+    os.kill(pid, 9)
+    raise AssertionError("the child hangs")
+"""
+
+
+def test_in_a_child_a_subscription_fails_at_once_and_the_parents_goes_on(
+    own_server: GcsServer,
+) -> None:
+    script = """
+gcs = gcs_cffi.sync.connect(sys.argv[1])
+enter(gcs)
+for each in held:
+    each.__enter__()
+def child():
+    for each in held:
+        began = time.monotonic()
+        try:
+            each.next(5)
+        except gcs_cffi.ForkedError:
+            pass
+        else:
+            raise AssertionError(each)
+        assert time.monotonic() - began < 1
+        each.close()
+    try:
+        gcs.subscribe("errors").__enter__()
+    except gcs_cffi.ForkedError:
+        pass
+    else:
+        raise AssertionError
+    with gcs_cffi.sync.connect(sys.argv[1]) as own, own.subscribe("errors", "child") as mine:
+        own.errors.publish("kind", "of the child", key="child")
+        assert mine.next(10).value.error_message == "of the child"
+for number in range(3):
+    forked(child)
+    gcs.errors.publish("kind", str(number), key="parent")
+    for each in held:
+        if each.channel == "errors":
+            while (event := each.next(10)).key != b"parent":
+                pass
+            assert event.value.error_message == str(number), event
+gcs.close()
+"""
+    assert said_nothing(run_script(OPEN + FORK + script, own_server.address))
+
+
+def test_in_a_child_of_a_loop_the_subscription_is_left_alone(
+    own_server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    script = """
+async def begin():
+    gcs = await gcs_cffi.connect(sys.argv[1])
+    enter(gcs)
+    for each in held:
+        await each.__aenter__()
+    return gcs
+gcs = loop.run_until_complete(begin())
+async def own():
+    try:
+        await gcs.subscribe("errors").__aenter__()
+    except gcs_cffi.ForkedError:
+        pass
+    else:
+        raise AssertionError
+    async with gcs_cffi.connect(sys.argv[1]) as mine, mine.subscribe("errors", "child") as errors:
+        await mine.errors.publish("kind", "text", key="child")
+        assert (await errors.next(10)).value.error_message == "text"
+def child():
+    asyncio.run(own())
+    os._exit(0)
+forked(child)
+async def go_on():
+    await gcs.errors.publish("kind", "7", key="parent")
+    for each in held:
+        if each.channel == "errors":
+            while (event := await each.next(10)).key != b"parent":
+                pass
+            assert event.value.error_message == "7", event
+    await gcs.close()
+loop.run_until_complete(go_on())
+loop.run_until_complete(loop.shutdown_asyncgens())
+loop.close()
+"""
+    assert said_nothing(run_script_on(new_loop, OPEN + FORK + script, own_server.address))
+
+
+# ---- The end of a process -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("server_is", ["there", "stopped", "killed"])
+@pytest.mark.parametrize("waits", [True, False], ids=["in a daemon thread", "idle"])
+def test_a_process_that_ends_with_open_subscriptions_says_nothing(
+    own_server: GcsServer, server_is: str, waits: bool
+) -> None:
+    script = """
+import threading, warnings
+warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
+gcs = gcs_cffi.sync.connect(sys.argv[1], on_cluster_change="adopt")
+enter(gcs)
+for each in held:
+    each.__enter__()
+    if sys.argv[2] == "True":
+        threading.Thread(target=each.next, daemon=True).start()
+os.kill(int(sys.argv[3]), int(sys.argv[4]))
+time.sleep(0.3)
+"""
+    number = {"there": 0, "stopped": signal.SIGSTOP, "killed": signal.SIGKILL}[server_is]
+    arguments = (own_server.address, str(waits), str(own_server.pid), str(int(number)))
+    began = time.monotonic()
+    try:
+        assert said_nothing(run_script(OPEN + script, *arguments))
+        assert time.monotonic() - began < PATIENCE
+    finally:
+        if server_is == "stopped":
+            own_server.resume()
+
+
+def test_a_loop_that_ends_with_open_subscriptions_says_nothing(
+    own_server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    script = """
+import warnings
+warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
+waiting = []
+async def begin():
+    gcs = await gcs_cffi.connect(sys.argv[1])
+    held.append(gcs)
+    enter(gcs)
+    for each in held[1:]:
+        await each.__aenter__()
+        waiting.append(asyncio.ensure_future(each.next()))
+    await asyncio.sleep(0.05)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+loop.run_until_complete(begin())
+loop.run_until_complete(loop.shutdown_asyncgens())
+loop.close()
+"""
+    assert said_nothing(run_script_on(new_loop, OPEN + script, own_server.address))
+
+
+# ---- Ctrl-C -------------------------------------------------------------------------------------
+
+WAITING = """
+import json, os, sys, threading, time
+import gcs_cffi
+from gcs_cffi import _native
+gcs = gcs_cffi.sync.connect(sys.argv[1])
+if sys.argv[2] == "beside threads":
+    # The kernel may choose any of these for the signal.
+    for _ in range(3):
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+entering = sys.argv[3] == "entering"
+if not entering:
+    errors = gcs.subscribe("errors", "nobody").__enter__()
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    if entering:
+        gcs.subscribe("errors", "nobody", timeout=60).__enter__()
+    else:
+        errors.next()
+except KeyboardInterrupt:
+    print(time.monotonic_ns(), flush=True)
+if not entering:
+    errors.close()
+handle = gcs._channel.handle
+for _ in range(500):
+    pending = json.loads(_native.client_stats(handle))["not_taken"]
+    if not pending:
+        break
+    time.sleep(0.01)
+print(pending, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("company", ["alone", "beside threads"])
+@pytest.mark.parametrize("doing", ["entering", "waiting"])
+def test_ctrl_c_ends_a_wait_within_100_ms_and_leaves_nothing(
+    own_server: GcsServer, company: str, doing: str
+) -> None:
+    command = [sys.executable, "-I", "-c", WAITING, own_server.address, company, doing]
+    times = []
+    for _ in range(3):
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as script:
+            assert script.stdin is not None
+            assert script.stdout is not None
+            assert script.stdout.readline() == "ready\n"
+            own_server.pause()
+            script.stdin.write("\n")
+            script.stdin.flush()
+            time.sleep(0.3)
+            sent = time.monotonic_ns()
+            os.kill(script.pid, signal.SIGINT)
+            times.append(int(script.stdout.readline()) - sent)
+            own_server.resume()
+            assert script.stdout.readline() == "0\n"
+    assert min(times) < 100e6, times
+    assert max(times) < 500e6, times
+
+
+# ---- Loops --------------------------------------------------------------------------------------
+
+
+def test_another_loop_may_not_wait_and_the_own_one_still_does(
+    own_server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    own, other = new_loop(), new_loop()
+
+    async def begin() -> tuple[GcsClient, list[gcs_cffi.Subscription]]:
+        gcs = await gcs_cffi.connect(own_server.address)
+        entered = [gcs.subscribe("errors", "key", policy=policy) for policy in POLICIES]
+        for subscription in entered:
+            await subscription.__aenter__()
+        return gcs, entered
+
+    async def go_on(gcs: GcsClient, entered: list[gcs_cffi.Subscription]) -> None:
+        await gcs.errors.publish("kind", "text", key="key")
+        for subscription in entered:
+            assert isinstance(await subscription.next(PATIENCE), gcs_cffi.Message)
+        await gcs.close()
+        for subscription in entered:
+            assert await subscription.next(PATIENCE) is None
+
+    try:
+        gcs, entered = own.run_until_complete(begin())
+        for subscription in entered:
+            with pytest.raises(RuntimeError, match="another event loop"):
+                other.run_until_complete(subscription.next(1))
+        own.run_until_complete(go_on(gcs, entered))
+        for loop in (own, other):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        own.close()
+        other.close()
