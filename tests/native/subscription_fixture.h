@@ -3,7 +3,8 @@
 // A client over the virtual transport whose peer answers what a subscription asks of a GCS, and
 // what the subscriptions of a test were told. Polls are answered by the test, but for the first of
 // two of the same subscriber, which the server answers at once with nothing. A test that ends with
-// a subscription that did not end exactly once, as the last it was told, fails.
+// a subscription that did not end exactly once, as the last it was told but for what its consumer
+// has dropped then, fails.
 #pragma once
 
 #include <cstdint>
