@@ -91,8 +91,10 @@ void Subscriber::grant(Call& member, std::uint64_t messages, std::uint64_t bytes
 }
 
 void Subscriber::restart(bool reconnected) noexcept {
-  reconnected_ = reconnected_ || reconnected;
-  not_before_ = 0;
+  if (reconnected) {
+    reconnected_ = true;
+    not_before_ = 0;
+  }
   establish();
 }
 
