@@ -37,7 +37,29 @@ const char* name_of(ResyncReason reason) {
   return "?";
 }
 
-std::vector<ServedCommand> commands_of(const VirtualStream& stream) {
+}  // namespace
+
+std::string line_of(const Event& event) {
+  switch (event.kind) {
+    case EventKind::kSubscribed:
+      return "subscribed";
+    case EventKind::kMessage:
+      return text_of(event.body());
+    case EventKind::kResync:
+      return std::string("resync ") + name_of(static_cast<ResyncReason>(event.flags)) +
+             (event.number == 0 ? "" : " " + std::to_string(event.number));
+    case EventKind::kSubscriptionEnd:
+      return std::string("end ") + status_name(event.status);
+    default:
+      return "something else";
+  }
+}
+
+std::string ServedCommand::text() const {
+  return (subscribe ? "+" : "-") + std::to_string(channel) + (key.empty() ? "" : " " + key);
+}
+
+std::vector<ServedCommand> commands_in(const VirtualStream& stream) {
   std::vector<ServedCommand> commands;
   std::string subscriber;
   protozero::pbf_reader request(stream.message);
@@ -81,28 +103,6 @@ ServedPoll poll_in(VirtualPeer& at, VirtualStream& stream) {
     }
   }
   return poll;
-}
-
-}  // namespace
-
-std::string line_of(const Event& event) {
-  switch (event.kind) {
-    case EventKind::kSubscribed:
-      return "subscribed";
-    case EventKind::kMessage:
-      return text_of(event.body());
-    case EventKind::kResync:
-      return std::string("resync ") + name_of(static_cast<ResyncReason>(event.flags)) +
-             (event.number == 0 ? "" : " " + std::to_string(event.number));
-    case EventKind::kSubscriptionEnd:
-      return std::string("end ") + status_name(event.status);
-    default:
-      return "something else";
-  }
-}
-
-std::string ServedCommand::text() const {
-  return (subscribe ? "+" : "-") + std::to_string(channel) + (key.empty() ? "" : " " + key);
 }
 
 void SubscriptionTest::SetUp() {
@@ -235,7 +235,7 @@ void SubscriptionTest::serve(VirtualPeer& at, VirtualStream& stream) {
 }
 
 void SubscriptionTest::serve_commands(VirtualPeer& at, VirtualStream& stream) {
-  for (ServedCommand& command : commands_of(stream)) served_commands.push_back(std::move(command));
+  for (ServedCommand& command : commands_in(stream)) served_commands.push_back(std::move(command));
   if (server.refuses_commands != StatusCode::kOk) {
     at.refuse(stream, server.refuses_commands, "the server does not want to");
   } else if (server.answers_commands) {

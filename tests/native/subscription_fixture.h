@@ -50,6 +50,9 @@ struct ServedPoll {
   std::string publisher;
 };
 
+std::vector<ServedCommand> commands_in(const VirtualStream& stream);
+ServedPoll poll_in(VirtualPeer& at, VirtualStream& stream);
+
 struct Published {
   std::int64_t sequence_id = 0;
   std::string_view channel;
@@ -99,6 +102,8 @@ class SubscriptionTest : public ClientTest {
   ServedPoll poll();
   ServedPoll poll_of(std::string_view subscriber);
   void answer(const ServedPoll& at, const std::vector<Published>& messages);
+  // As the server's release writes it.
+  std::string reply_to_poll(const std::vector<Published>& messages) const;
   void publish(const std::vector<Published>& messages) { answer(poll(), messages); }
   static Published error(std::int64_t sequence_id, std::string payload, std::string key = "k") {
     return {sequence_id, kErrors, std::move(key), std::move(payload), false};
@@ -122,7 +127,6 @@ class SubscriptionTest : public ClientTest {
   void serve(VirtualPeer& at, VirtualStream& stream);
   void serve_commands(VirtualPeer& at, VirtualStream& stream);
   void serve_poll(const ServedPoll& poll);
-  std::string reply_to_poll(const std::vector<Published>& messages) const;
 
   std::size_t seen_commands_ = 0;
 };
