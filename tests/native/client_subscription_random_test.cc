@@ -61,7 +61,7 @@ class ClientSubscriptionRandom : public SubscriptionTest,
     if (stream.path.ends_with("/GcsSubscriberCommandBatch")) {
       for (const ServedCommand& command : commands_in(stream)) {
         Subscriber& subscriber = subscribers_[command.subscriber];
-        if (subscriber.polled == 0) subscriber.polled = loop().now();
+        subscriber.polled = loop().now();
         const Topic topic{command.channel, command.key};
         if (command.subscribe) {
           subscriber.topics.insert(topic);
@@ -71,6 +71,8 @@ class ClientSubscriptionRandom : public SubscriptionTest,
       }
       if (unwell_ && chance(20)) {
         at.refuse(stream, StatusCode::kUnavailable, "not now");
+      } else if (unwell_ && chance(50)) {
+        slow_.emplace_back(&at, &stream);
       } else if (!unwell_ || chance(80)) {
         at.reply(stream, "");
       }
@@ -113,6 +115,14 @@ class ClientSubscriptionRandom : public SubscriptionTest,
 
   // What it does by itself as time passes.
   void age() {
+    std::erase_if(slow_, [this](const std::pair<VirtualPeer*, VirtualStream*>& command) {
+      // It is not so slow that it has forgotten the subscriber when it answers.
+      const bool is_late = loop().now() - command.second->started > kServerPatience / 2;
+      if (!command.second->is_open() || is_late) return true;
+      const bool answers = !unwell_ || chance(30);
+      if (answers) command.first->reply(*command.second, "");
+      return answers;
+    });
     for (auto at = subscribers_.begin(); at != subscribers_.end();) {
       Subscriber& subscriber = at->second;
       const bool polls = subscriber.poll && subscriber.poll->stream->is_open();
@@ -289,6 +299,7 @@ class ClientSubscriptionRandom : public SubscriptionTest,
   std::mt19937_64 random_;
   std::function<void(VirtualPeer&, VirtualStream&)> serve_rest_;
   std::map<std::string, Subscriber> subscribers_;
+  std::vector<std::pair<VirtualPeer*, VirtualStream*>> slow_;  // commands to be answered later
   std::map<std::uint64_t, Expected> model_;
   std::vector<std::pair<std::uint64_t, EventKind>> early_;
   bool unwell_ = false;
