@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How subscriptions end, and what does not end them. That each ends once, and that what its consumer
-// wants dropped is dropped once and after that, the fixture looks at in every test.
+// How subscriptions end, and what does not end them. That each ends once, and that what its
+// consumer wants dropped is dropped once and after that, the fixture looks at in every test.
 #include "subscription_fixture.h"
 
 namespace gcs::test {
@@ -173,7 +173,9 @@ TEST_F(ClientSubscriptionEnd, RepliesThatAreNoneEndItAfterAMinute) {
     }
   };
   const ServedPoll at = poll();
-  at.peer->reply(*at.stream, "\x12\x03" "abc");
+  at.peer->reply(*at.stream,
+                 "\x12\x03"
+                 "abc");
   loop().advance(50 * kSecond);
   EXPECT_EQ(story(id), Story{"subscribed"});
   loop().advance(20 * kSecond);

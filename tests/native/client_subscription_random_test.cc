@@ -105,8 +105,11 @@ class ClientSubscriptionRandom : public SubscriptionTest,
     const auto end = subscriber.mailbox.begin() + static_cast<std::ptrdiff_t>(count);
     subscriber.polled = loop().now();
     if (unwell_ && chance(3)) {
-      poll.peer->finish(*poll.stream, {StatusCode::kResourceExhausted, transport::Origin::kLocal,
-                                       Fate::kMayHaveRun, "over the limit", {}});
+      poll.peer->finish(*poll.stream, {StatusCode::kResourceExhausted,
+                                       transport::Origin::kLocal,
+                                       Fate::kMayHaveRun,
+                                       "over the limit",
+                                       {}});
       poll.peer->tell();
       return;
     }

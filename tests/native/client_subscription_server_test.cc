@@ -28,16 +28,14 @@ class ClientSubscriptionServer : public SubscriptionTest {
     const auto field = [](const std::string& name, std::uint64_t its_number, std::uint64_t type) {
       return bytes(2, bytes(1, name) + number(3, its_number) + number(4, 1) + number(5, type));
     };
-    const std::string message = bytes(1, "PubMessage") + field("channel_type", 1, 14) +
-                                field("key_id", 2, 12) +
-                                field("failure_message", failure_message, 11) +
-                                field("sequence_id", sequence_id, 3);
+    const std::string message =
+        bytes(1, "PubMessage") + field("channel_type", 1, 14) + field("key_id", 2, 12) +
+        field("failure_message", failure_message, 11) + field("sequence_id", sequence_id, 3);
     std::string type = bytes(1, "ChannelType");
     for (const Channel& channel : channels)
       type += bytes(2, bytes(1, channel.name) + number(2, channel.number));
-    server.files = bytes(
-        4, bytes(1, bytes(1, "pubsub.proto") + bytes(2, "ray.rpc") + bytes(4, message) +
-                        bytes(5, type)));
+    server.files = bytes(4, bytes(1, bytes(1, "pubsub.proto") + bytes(2, "ray.rpc") +
+                                         bytes(4, message) + bytes(5, type)));
   }
   std::vector<std::string> paths_since(std::size_t first) const {
     std::vector<std::string> paths;
@@ -67,8 +65,8 @@ TEST_F(ClientSubscriptionServer, ANewerReleaseThanAnyThatIsKnownIsUnderstoodByIt
 
 TEST_F(ClientSubscriptionServer, WithoutDescriptorsItsReleaseCounts) {
   const std::pair<std::string, std::string> releases[] = {
-      {"2.9.3", "+7"}, {"2.40.0", "+7"}, {"2.50.1", "+7"},
-      {"2.55.1", "+7"}, {"2.56.0", "+7"}, {"2.57.0", "+6"}, {"2.99.0", "+6"}};
+      {"2.9.3", "+7"},  {"2.40.0", "+7"}, {"2.50.1", "+7"}, {"2.55.1", "+7"},
+      {"2.56.0", "+7"}, {"2.57.0", "+6"}, {"2.99.0", "+6"}};
   make_client();
   bool first = true;
   for (const auto& [release, command] : releases) {
@@ -158,9 +156,10 @@ TEST_F(ClientSubscriptionServer, AfterAnUpgradeTheNewNumbersAndServicesAreUsed) 
   EXPECT_EQ(polls().size(), 2u) << "it has two";
   for (std::size_t i = before; i < served_commands.size(); ++i) {
     const ServedCommand& command = served_commands[i];
-    EXPECT_EQ(command.path, command.channel == 6
-                                ? "/ray.rpc.ObservabilityPubSubService/GcsSubscriberCommandBatch"
-                                : "/ray.rpc.ControlPlanePubSubGcsService/GcsSubscriberCommandBatch");
+    EXPECT_EQ(command.path,
+              command.channel == 6
+                  ? "/ray.rpc.ObservabilityPubSubService/GcsSubscriberCommandBatch"
+                  : "/ray.rpc.ControlPlanePubSubGcsService/GcsSubscriberCommandBatch");
     EXPECT_TRUE(command.channel == 6 || command.channel == 2) << command.channel;
   }
   EXPECT_EQ(story(errors).back(), "resync restarted");

@@ -255,10 +255,10 @@ std::string SubscriptionTest::reply_to_poll(const std::vector<Published>& messag
   std::string reply;
   for (const Published& message : messages) {
     const std::uint32_t inner = layout->failure_message() + (message.is_failure ? 0 : 1);
-    reply += bytes(1, number(1, layout->find(message.channel)->number) + bytes(2, message.key) +
-                          bytes(inner, message.payload) +
-                          number(layout->sequence_id(),
-                                 static_cast<std::uint64_t>(message.sequence_id)));
+    reply += bytes(
+        1, number(1, layout->find(message.channel)->number) + bytes(2, message.key) +
+               bytes(inner, message.payload) +
+               number(layout->sequence_id(), static_cast<std::uint64_t>(message.sequence_id)));
   }
   return reply + bytes(2, server.publisher);
 }
