@@ -124,10 +124,9 @@ void Subscriber::drop_questions() noexcept {
 }
 
 transport::TimePoint Subscriber::due() const noexcept {
-  if (!server_.layout() || !host_.is_ready()) return transport::kNever;
-  if (not_before_ > host_.now()) return not_before_;
-  const bool has_unsaid = command_ == 0 && !queued_.empty() && !members_.empty();
-  return has_unsaid ? host_.now() : established_until_;
+  if (members_.empty() || !server_.layout() || !host_.is_ready()) return transport::kNever;
+  const bool has_to_say = command_ == 0 && !queued_.empty();
+  return has_to_say ? std::min(not_before_, established_until_) : established_until_;
 }
 
 void Subscriber::step() noexcept {

@@ -31,8 +31,11 @@ class ClientResubscribe : public SubscriptionTest {
     return id;
   }
   static transport::CallResult over_limit() {
-    return {StatusCode::kResourceExhausted, transport::Origin::kLocal, Fate::kMayHaveRun,
-            "the reply is over the limit", {}};
+    return {StatusCode::kResourceExhausted,
+            transport::Origin::kLocal,
+            Fate::kMayHaveRun,
+            "the reply is over the limit",
+            {}};
   }
   void exceed_limit() {
     const ServedPoll at = poll();

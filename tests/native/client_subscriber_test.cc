@@ -107,7 +107,10 @@ TEST_F(ClientSubscriber, AMessageGoesToThoseOfItsKeyAndOfAllOfItsChannel) {
   const std::uint64_t same = begin(shared(kErrors, "one"));
   const std::uint64_t two = begin(shared(kErrors, "two"));
   const std::uint64_t logs = begin(shared(kLogs));
-  publish({error(1, "a", "one"), error(2, "b", "two"), error(3, "c", "three"), error(4, "d", ""),
+  publish({error(1, "a", "one"),
+           error(2, "b", "two"),
+           error(3, "c", "three"),
+           error(4, "d", ""),
            {5, kLogs, "one", "log", false}});
   EXPECT_EQ(story(all), (Story{"subscribed", "a", "b", "c", "d"}));
   EXPECT_EQ(story(one), (Story{"subscribed", "a"}));
@@ -250,7 +253,9 @@ TEST_F(ClientSubscriber, AMessageThatIsNoneIsToldAsAResyncAndTheOthersArrive) {
   const std::uint64_t id = begin(shared(kErrors));
   const ServedPoll at = poll();
   const auto layout = PubsubLayout::of_release(2'060'000);
-  const std::string good = "\x08\x06\x12\x01k\x52\x01" "a\x70\x02";
+  const std::string good =
+      "\x08\x06\x12\x01k\x52\x01"
+      "a\x70\x02";
   ASSERT_EQ(layout->sequence_id(), 14u);
   const std::string broken = "\x12\x7f";
   const auto field = [](std::uint8_t number, const std::string& value) {

@@ -62,8 +62,8 @@ TEST_F(SubscriptionPolicy, TheAnnouncementLeavesOnceAndNeedsNoCredit) {
 TEST_F(SubscriptionPolicy, AMessageHasItsKeyItsBytesAndItsNumber) {
   make(Policy::kWait, 5, kUnlimitedCredit);
   // What fits into the event, and what does not.
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{180},
-                                 std::size_t{190}, std::size_t{100'000}}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{180}, std::size_t{190}, std::size_t{100'000}}) {
     const std::string payload(size, 'x');
     take(payload, "the key", 42);
     const auto event = out.pop_front();
