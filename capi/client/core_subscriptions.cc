@@ -11,6 +11,8 @@ namespace gcs {
 
 void Core::subscribe(Call& subscription) noexcept {
   subscription.place = Call::Place::kSubscribed;
+  if (!current_) want_connection();
+  // As for calls: the very first attempt is waited for.
   const bool first = current_ && !ever_ready_ && last_failure_.empty();
   subscriptions_.add(subscription);
   if (subscription.place != Call::Place::kSubscribed) return;

@@ -92,7 +92,8 @@ void Subscriber::grant(Call& member, std::uint64_t messages, std::uint64_t bytes
 }
 
 void Subscriber::restart(bool reconnected) noexcept {
-  reconnected_ = reconnected_ || reconnected;
+  if (!reconnected) return;
+  reconnected_ = true;
   not_before_ = 0;
 }
 

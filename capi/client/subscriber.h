@@ -106,6 +106,7 @@ class Subscriber final : private Asker {
   std::size_t open_polls() const noexcept;
 
   // Commands (subscriber_commands.cc).
+  const PubsubChannel* channel_of(const Topic& topic) const noexcept;
   void send_commands() noexcept;
   void commanded(const Call& answer) noexcept;
   void established() noexcept;

@@ -28,6 +28,12 @@ Asker& nobody() noexcept {
 
 }  // namespace
 
+// nullptr: the server has it no more, or at another service.
+const PubsubChannel* Subscriber::channel_of(const Topic& topic) const noexcept {
+  const PubsubChannel* const channel = server_.layout()->find(topic.channel);
+  return channel != nullptr && channel->service == service_ ? channel : nullptr;
+}
+
 void Subscriber::send_commands() noexcept {
   if (command_ != 0) return;
   try {
@@ -39,7 +45,7 @@ void Subscriber::send_commands() noexcept {
       queued_.pop_back();
       topic.queued = false;
       const bool wanted = !topic.members.empty();
-      const PubsubChannel* const channel = server_.layout()->find(topic.channel);
+      const PubsubChannel* const channel = channel_of(topic);
       if (!wanted && (topic.state == Topic::State::kUnsent || channel == nullptr)) {
         erase(topic);
       } else if (channel != nullptr && wanted == (topic.state == Topic::State::kUnsent)) {
@@ -106,7 +112,7 @@ void Subscriber::leave_server() noexcept {
     std::vector<PubsubCommand> commands;
     for (const auto& [name, topic] : topics_) {
       if (topic.state == Topic::State::kUnsent || commands.size() == kMostCommands) continue;
-      if (const PubsubChannel* channel = server_.layout()->find(topic.channel))
+      if (const PubsubChannel* channel = channel_of(topic))
         commands.push_back({channel->number, topic.key, false});
     }
     if (commands.empty()) return;
@@ -121,6 +127,8 @@ void Subscriber::leave_server() noexcept {
 void Subscriber::failed(const Call& answer) noexcept {
   if (answer.status == Status::kUnsupported && (answer.flags & kFlagRetryable) != 0) {
     establish();
+    // One that says now this and now that is not asked in a spin.
+    not_before_ = std::max(not_before_, host_.now() + back_off_.next());
     owner_.server_changed();
     return;
   }

@@ -37,7 +37,29 @@ const char* name_of(ResyncReason reason) {
   return "?";
 }
 
-std::vector<ServedCommand> commands_of(const VirtualStream& stream) {
+}  // namespace
+
+std::string line_of(const Event& event) {
+  switch (event.kind) {
+    case EventKind::kSubscribed:
+      return "subscribed";
+    case EventKind::kMessage:
+      return text_of(event.body());
+    case EventKind::kResync:
+      return std::string("resync ") + name_of(static_cast<ResyncReason>(event.flags)) +
+             (event.number == 0 ? "" : " " + std::to_string(event.number));
+    case EventKind::kSubscriptionEnd:
+      return std::string("end ") + status_name(event.status);
+    default:
+      return "something else";
+  }
+}
+
+std::string ServedCommand::text() const {
+  return (subscribe ? "+" : "-") + std::to_string(channel) + (key.empty() ? "" : " " + key);
+}
+
+std::vector<ServedCommand> commands_in(const VirtualStream& stream) {
   std::vector<ServedCommand> commands;
   std::string subscriber;
   protozero::pbf_reader request(stream.message);
@@ -83,28 +105,6 @@ ServedPoll poll_in(VirtualPeer& at, VirtualStream& stream) {
   return poll;
 }
 
-}  // namespace
-
-std::string line_of(const Event& event) {
-  switch (event.kind) {
-    case EventKind::kSubscribed:
-      return "subscribed";
-    case EventKind::kMessage:
-      return text_of(event.body());
-    case EventKind::kResync:
-      return std::string("resync ") + name_of(static_cast<ResyncReason>(event.flags)) +
-             (event.number == 0 ? "" : " " + std::to_string(event.number));
-    case EventKind::kSubscriptionEnd:
-      return std::string("end ") + status_name(event.status);
-    default:
-      return "something else";
-  }
-}
-
-std::string ServedCommand::text() const {
-  return (subscribe ? "+" : "-") + std::to_string(channel) + (key.empty() ? "" : " " + key);
-}
-
 void SubscriptionTest::SetUp() {
   connector().script = [](VirtualPeer& at) { at.send_settings(); };
   connector().on_call = [this](VirtualPeer& at, VirtualStream& stream) { serve(at, stream); };
@@ -118,11 +118,13 @@ void SubscriptionTest::TearDown() {
     for (const auto& event : told.events()) {
       if (event->id == id) kinds.push_back(event->kind);
     }
-    ASSERT_FALSE(kinds.empty()) << "a subscription did not end";
-    EXPECT_EQ(kinds.back(), EventKind::kSubscriptionEnd);
+    ASSERT_GE(kinds.size(), 2u) << "a subscription did not end";
+    EXPECT_EQ(kinds.back(), EventKind::kRelease) << "what is dropped is dropped last";
+    EXPECT_EQ(kinds.end()[-2], EventKind::kSubscriptionEnd);
+    EXPECT_EQ(std::ranges::count(kinds, EventKind::kRelease), 1);
     EXPECT_EQ(std::ranges::count(kinds, EventKind::kSubscriptionEnd), 1);
     EXPECT_LE(std::ranges::count(kinds, EventKind::kSubscribed), 1);
-    EXPECT_TRUE(kinds.size() == 1 || kinds.front() == EventKind::kSubscribed);
+    EXPECT_TRUE(kinds.size() == 2 || kinds.front() == EventKind::kSubscribed);
   }
   EXPECT_TRUE(told.give_up()) << "somebody still holds the subscriptions' sink";
 }
@@ -155,6 +157,10 @@ std::uint64_t SubscriptionTest::subscribe(SubscriptionOptions wanted, std::int64
                          *find_method(method::kControlPlanePubSubGcsSubscriberPoll));
   call->subscription = std::make_unique<Subscription>(std::move(wanted));
   call->sink = SinkReference(&told);
+  call->id = reserve_ids(1);
+  call->after_end = std::make_unique<Event>(EventKind::kRelease);
+  call->after_end->id = call->id;
+  call->after_end->sink = call->sink;
   call->timeout = timeout;
   call->wait_for_ready = static_cast<std::int8_t>(wait_for_ready);
   subscriptions.push_back(queue(std::move(call)));
@@ -184,14 +190,14 @@ void SubscriptionTest::unsubscribe(std::uint64_t id) {
 Story SubscriptionTest::story(std::uint64_t id) const {
   Story lines;
   for (const auto& event : told.events()) {
-    if (event->id == id) lines.push_back(line_of(*event));
+    if (event->id == id && event->kind != EventKind::kRelease) lines.push_back(line_of(*event));
   }
   return lines;
 }
 
 const Event& SubscriptionTest::last(std::uint64_t id) const {
   for (auto event = told.events().rbegin(); event != told.events().rend(); ++event) {
-    if ((*event)->id == id) return **event;
+    if ((*event)->id == id && (*event)->kind != EventKind::kRelease) return **event;
   }
   throw std::logic_error("the subscription was told nothing");
 }
@@ -229,7 +235,7 @@ void SubscriptionTest::serve(VirtualPeer& at, VirtualStream& stream) {
 }
 
 void SubscriptionTest::serve_commands(VirtualPeer& at, VirtualStream& stream) {
-  for (ServedCommand& command : commands_of(stream)) served_commands.push_back(std::move(command));
+  for (ServedCommand& command : commands_in(stream)) served_commands.push_back(std::move(command));
   if (server.refuses_commands != StatusCode::kOk) {
     at.refuse(stream, server.refuses_commands, "the server does not want to");
   } else if (server.answers_commands) {

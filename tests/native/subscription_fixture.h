@@ -4,7 +4,8 @@
 // what the subscriptions of a test were told. Polls are answered by the test, but for the first of
 // two of the same subscriber, which the server answers at once with nothing, and for one that
 // leaves something unacknowledged, which it answers at once with that. A test that ends with a
-// subscription that did not end exactly once, as the last it was told, fails.
+// subscription that did not end exactly once, as the last it was told but for what its consumer
+// has dropped then, fails.
 #pragma once
 
 #include <cstdint>
@@ -49,6 +50,9 @@ struct ServedPoll {
   std::int64_t acknowledged = 0;
   std::string publisher;
 };
+
+std::vector<ServedCommand> commands_in(const VirtualStream& stream);
+ServedPoll poll_in(VirtualPeer& at, VirtualStream& stream);
 
 struct Published {
   std::int64_t sequence_id = 0;
@@ -99,6 +103,8 @@ class SubscriptionTest : public ClientTest {
   ServedPoll poll();
   ServedPoll poll_of(std::string_view subscriber);
   void answer(const ServedPoll& at, const std::vector<Published>& messages);
+  // As the server's release writes it.
+  std::string reply_to_poll(const std::vector<Published>& messages) const;
   void publish(const std::vector<Published>& messages) { answer(poll(), messages); }
   // Published, and not asked for yet.
   void keep(std::string_view subscriber, const std::vector<Published>& messages);
@@ -126,7 +132,6 @@ class SubscriptionTest : public ClientTest {
   void serve(VirtualPeer& at, VirtualStream& stream);
   void serve_commands(VirtualPeer& at, VirtualStream& stream);
   void serve_poll(const ServedPoll& poll);
-  std::string reply_to_poll(const std::vector<Published>& messages) const;
 
   std::size_t seen_commands_ = 0;
   // What was not acknowledged, by subscriber and publisher.
