@@ -339,8 +339,8 @@ class ActorsWatch(Watch[ActorID, Any]):
         return await self._accessor.list(timeout=timeout)
 
     async def _get(self, keys: list[ActorID], timeout: float) -> dict[ActorID, Any]:
-        # Measured: one of them takes as long as some fifteen in a list.
-        if len(keys) > 4 and len(self.current) < 15 * len(keys):
+        # Measured: one of them takes as long as some forty in a list.
+        if len(keys) > 4 and len(self.current) < 40 * len(keys):
             return {**await self._accessor.list(timeout=timeout)}
         found = {}
         end = monotonic() + timeout

@@ -19,8 +19,8 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi import _merging
+from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._published import Change, Message
 from gcs_cffi.errors import ClientClosedError, GcsError
 from gcs_cffi.ids import ActorID, JobID, NodeID
@@ -340,8 +340,8 @@ class ActorsWatch(Watch[ActorID, Any]):
         return self._accessor.list(timeout=timeout)
 
     def _get(self, keys: list[ActorID], timeout: float) -> dict[ActorID, Any]:
-        # Measured: one of them takes as long as some fifteen in a list.
-        if len(keys) > 4 and len(self.current) < 15 * len(keys):
+        # Measured: one of them takes as long as some forty in a list.
+        if len(keys) > 4 and len(self.current) < 40 * len(keys):
             return {**self._accessor.list(timeout=timeout)}
         found = {}
         end = monotonic() + timeout

@@ -107,7 +107,11 @@ async def test_what_a_restart_has_lost_is_gone(own_server: GcsServer, connect: C
         actor = await new_actor(gcs, job, "ns")
         node = NodeID(os.urandom(28))
         await gcs.nodes.register(fields_of(node, "first", "127.0.0.1"))
-        async with gcs.nodes.watch() as nodes, gcs.jobs.watch() as jobs, gcs.actors.watch() as actors:
+        async with (
+            gcs.nodes.watch() as nodes,
+            gcs.jobs.watch() as jobs,
+            gcs.actors.watch() as actors,
+        ):
             await asyncio.to_thread(own_server.restart)
             watches: list[tuple[Any, bytes]] = [(nodes, node), (jobs, job), (actors, actor)]
             for watch, key in watches:

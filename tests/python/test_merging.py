@@ -97,9 +97,7 @@ def test_of_a_dead_node_what_was_known_stays_known() -> None:
     before = node(node_name="first", resources_total={"CPU": 4.0}, labels={"a": "b"})
     holding.read({NODE: before})
     (after,) = applied(holding, dead_event())
-    assert after == dead_event(
-        node_name="first", resources_total={"CPU": 4.0}, labels={"a": "b"}
-    )
+    assert after == dead_event(node_name="first", resources_total={"CPU": 4.0}, labels={"a": "b"})
     assert before.state == messages.GcsNodeInfo.ALIVE
 
 
@@ -171,7 +169,7 @@ def test_a_job_that_is_added_again_is_as_it_was_added_last() -> None:
 
 
 @pytest.mark.parametrize(
-    "older, newer",
+    ("older", "newer"),
     [
         (("DEPENDENCIES_UNREADY", 0), ("PENDING_CREATION", 0)),
         (("PENDING_CREATION", 0), ("ALIVE", 0)),
