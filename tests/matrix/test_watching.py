@@ -50,9 +50,9 @@ async def test_a_node_is_watched_from_its_beginning_to_its_end(
         (new,) = await changes_of(nodes, second, 1)
         assert new.value == await gcs.nodes.get(second)
         await end(gcs, release, second)
-        change = await asyncio.wait_for(nodes.next(), PATIENCE)
+        change: Any = await nodes.next(PATIENCE)
         while change.id != second:
-            change = await asyncio.wait_for(nodes.next(), PATIENCE)
+            change = await nodes.next(PATIENCE)
         assert change.before == new.value
         assert change.value.state == messages.GcsNodeInfo.DEAD
         assert change.value == await gcs.nodes.get(second)

@@ -68,25 +68,26 @@ def test_a_reading_gives_what_has_come_changed_and_gone() -> None:
 def test_a_reading_is_the_truth_even_where_it_goes_back() -> None:
     holding: Holding[Any, Any] = Holding(Nodes())
     holding.read({NODE: dead_event()})
-    (change,) = holding.read({NODE: node()})
-    assert change.value.state == messages.GcsNodeInfo.ALIVE
+    changes: list[Any] = holding.read({NODE: node()})
+    assert [change.value.state for change in changes] == [messages.GcsNodeInfo.ALIVE]
 
 
 def test_the_table_is_read_again_when_many_more_are_dead_than_there_were() -> None:
     holding: Holding[Any, Any] = Holding(Nodes())
     ids = [NodeID(number.to_bytes(28, "big")) for number in range(1001)]
     holding.read({})
+    before = []
     for key in ids:
-        event = dead_event()
-        events = [(key, node()), (key, event)]
-        assert not holding.forgotten
+        before.append(holding.forgotten)
+        events = [(key, node()), (key, dead_event())]
         assert holding.unclear(events) == []
         holding.apply(events, {})
-    assert holding.forgotten
-    holding.read({key: dead_event() for key in ids})
-    assert not holding.forgotten
-    holding.read({})
-    assert not holding.forgotten
+    assert before == [False] * len(ids)
+    after = [holding.forgotten]
+    for table in ({key: dead_event() for key in ids}, {}):
+        holding.read(table)
+        after.append(holding.forgotten)
+    assert after == [True, False, False]
 
 
 # ---- Nodes ---------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ async def test_who_stops_waiting_loses_nothing(own_server: GcsServer, accessor: 
     async with gcs_cffi.connect(own_server.address) as gcs:
         job = await new_job(gcs)
         async with getattr(gcs, accessor).watch() as watch:
-            wanted = []
+            wanted: list[bytes] = []
             for number in range(30):
                 if accessor == "nodes":
                     wanted.append(await new_node(gcs))

@@ -56,7 +56,7 @@ class Follower:
     def __init__(self, watch: Watch[Any, Any]) -> None:
         self.watch = watch
         self.seen: dict[Any, Any] = {}
-        self.changes: list[Change[Any, Any]] = []
+        self.changes: list[Any] = []
 
     def take(self, change: Change[Any, Any]) -> None:
         """Checks that a change follows on what came before."""
