@@ -17,6 +17,7 @@ from gcs_cffi._sync.kv import KeyValueStore
 from gcs_cffi._sync.nodes import Nodes
 from gcs_cffi._sync.placement_groups import PlacementGroups
 from gcs_cffi._sync.publishing import Errors, Logs
+from gcs_cffi._sync.pubsub import Subscription
 from gcs_cffi._sync.resources import Resources
 from gcs_cffi._sync.runtime_envs import RuntimeEnvs
 from gcs_cffi._sync.tasks import Tasks
@@ -36,6 +37,7 @@ __all__ = [
     "Resources",
     "RuntimeEnvs",
     "StateWatch",
+    "Subscription",
     "Tasks",
     "Workers",
     "connect",

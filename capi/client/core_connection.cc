@@ -195,7 +195,10 @@ void Core::become_ready(Link& link, std::string_view change) noexcept {
     if (call->kind == EventKind::kConnect) end(*call);
     call = next;
   }
-  if (!is_new && change.empty()) return;
+  if (!is_new && change.empty()) {
+    subscriptions_.resumed();
+    return;
+  }
   if (wants_version_) ask_version();
   subscriptions_.connected();
 }

@@ -122,8 +122,9 @@ void Subscriber::drop_questions() noexcept {
 }
 
 transport::TimePoint Subscriber::due() const noexcept {
-  if (!server_.layout() || !host_.is_ready()) return transport::kNever;
-  return not_before_ > host_.now() ? not_before_ : established_until_;
+  if (members_.empty() || !server_.layout() || !host_.is_ready()) return transport::kNever;
+  const bool has_to_say = command_ == 0 && !queued_.empty();
+  return has_to_say ? std::min(not_before_, established_until_) : established_until_;
 }
 
 void Subscriber::step() noexcept {
@@ -205,6 +206,8 @@ void Subscriber::too_large() noexcept {
   }
   was_too_large_ = true;
   establish();
+  // At once, but for one whose every reply is.
+  not_before_ = std::max(not_before_, host_.now() + back_off_.next());
 }
 
 void Subscriber::read_reply(std::unique_ptr<Call> answer) noexcept {

@@ -106,6 +106,7 @@ class Subscriber final : private Asker {
   // Commands (subscriber_commands.cc).
   void send_commands() noexcept;
   void commanded(const Call& answer) noexcept;
+  void established() noexcept;
   void announce(Call& member) noexcept;
   void leave_server() noexcept;
   void failed(const Call& answer) noexcept;

@@ -53,7 +53,8 @@ void Subscriber::send_commands() noexcept {
       }
     }
     if (commands.empty()) {
-      if (establishing_) commanded_.clear();
+      // What was queued meanwhile is as it should be already.
+      if (establishing_) established();
       return;
     }
     auto call =
@@ -84,7 +85,11 @@ void Subscriber::commanded(const Call& answer) noexcept {
     }
   }
   commanded_.clear();
-  if (!establishing_ || !queued_.empty()) return;
+  if (establishing_ && queued_.empty()) established();
+}
+
+// The server has all the topics.
+void Subscriber::established() noexcept {
   establishing_ = false;
   probing_ = true;
   has_expired_ = has_expired_ ||

@@ -133,16 +133,22 @@ void Subscription::keep(std::unique_ptr<SubscriptionEvent> event) noexcept {
   kept_.push_back(std::move(event));
 }
 
+// With it goes what stood between it and its neighbours: the marks are one.
 void Subscription::drop_first() noexcept {
+  take_marks_out();
   const auto dropped = kept_.pop_front();
-  if (dropped->kind == EventKind::kResync) {
-    first_.add(
-        {static_cast<ResyncReason>(dropped->flags), static_cast<std::uint64_t>(dropped->number)});
-    return;
-  }
   first_.add({ResyncReason::kDropped, 1});
   --kept_messages_;
   kept_bytes_ -= static_cast<const SubscriptionEvent&>(*dropped).size();
+  take_marks_out();
+}
+
+// A mark in kept_ has a message behind it.
+void Subscription::take_marks_out() noexcept {
+  while (!kept_.empty() && kept_.front()->kind == EventKind::kResync) {
+    const auto mark = kept_.pop_front();
+    first_.add({static_cast<ResyncReason>(mark->flags), static_cast<std::uint64_t>(mark->number)});
+  }
 }
 
 void Subscription::resync(const Event& listener, ResyncReason reason, std::uint64_t lost,
@@ -189,6 +195,7 @@ bool Subscription::emit_mark(const Event& listener, Mark& mark, EventList& out) 
 }
 
 void Subscription::emit_kept(const Event& listener, EventList& out) noexcept {
+  if (kept_.empty()) mark_.add(std::exchange(first_, {}));
   while (has_credit()) {
     if (!first_.empty()) {
       if (!emit_mark(listener, first_, out)) return;

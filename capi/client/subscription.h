@@ -136,6 +136,7 @@ class Subscription {
   void keep(std::unique_ptr<SubscriptionEvent> event) noexcept;
   bool fits(std::size_t size) const noexcept;
   void drop_first() noexcept;
+  void take_marks_out() noexcept;
   void emit(const Event& listener, std::unique_ptr<SubscriptionEvent> event,
             EventList& out) noexcept;
   bool emit_mark(const Event& listener, Mark& mark, EventList& out) noexcept;

@@ -62,6 +62,12 @@ void Subscriptions::connected() noexcept {
   if (count_ > 0) server_.ask();
 }
 
+void Subscriptions::resumed() noexcept {
+  if (!server_.layout() && ask_at_ == transport::kNever && count_ > 0) server_.ask();
+  for (const auto& subscriber : subscribers_) subscriber->step();
+  due_is_known_ = false;
+}
+
 void Subscriptions::server_changed() noexcept {
   server_is_old_ = true;
   due_is_known_ = false;

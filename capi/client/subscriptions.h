@@ -43,6 +43,8 @@ class Subscriptions final : private PubsubServer::Owner, private Subscriber::Own
 
   // There is another connection, or another cluster behind the same.
   void connected() noexcept;
+  // The connection was not ready for a while, and is the same.
+  void resumed() noexcept;
   // When advance() has something to do that nothing else brings about.
   transport::TimePoint due() noexcept;
   void advance() noexcept;

@@ -318,13 +318,14 @@ async def test_a_server_that_is_away_is_waited_for_within_the_timeout() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("limits", [{"max_messages": 10}, {"max_bytes": 10_000}])
 async def test_a_slow_consumer_misses_nothing_without_being_told(
-    gcs: GcsClient, policy: Any, limits: dict[str, int]
+    gcs: GcsClient, policy: Any, limits: dict[str, Any]
 ) -> None:
     key = os.urandom(8).hex()
     async with gcs.subscribe("errors", key, policy=policy, **limits) as errors:
         await numbered(gcs, key, range(500), "x" * 900)
         # Under "wait" nothing is dropped; else what is there is fewer, and each gap is counted.
-        seen, lost = [], 0
+        seen: list[int] = []
+        lost = 0
         while not seen or seen[-1] + lost < 499:
             event = await errors.next(PATIENCE)
             if isinstance(event, Resync):

@@ -28,6 +28,7 @@ HELP = """usage: ./dev VERB [arguments]
   lint              formats, types, static analysis, the rules on sources, header and symbols
   format            rewrite the sources in the form that lint asks for
   bench [--quick]   calls per second and client CPU per call, beside Ray's client and grpc.aio
+  bench pubsub      messages per second and client CPU per message, beside Ray's subscribers
   sanitize [KIND]   the C++ and C tests under AddressSanitizer with UndefinedBehaviorSanitizer
                     (KIND address) and under ThreadSanitizer (KIND thread)
   chaos [ARGS]      setup, then workloads on real servers while network and server misbehave, again

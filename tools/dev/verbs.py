@@ -115,13 +115,16 @@ def reformat(arguments: Sequence[str]) -> int:
 
 
 def bench(arguments: Sequence[str]) -> int:
-    """Set up with the peers, then measure."""
+    """Set up with the peers, then measure calls, or with "pubsub" first, subscribers."""
     plan = Plan(exclusive)
     set_up(plan, groups=["bench"])
     plan.run()
     env = clean_environment(VENV)
     env["GCS_CFFI_GCS_SERVER"] = str(gcs_server(VENV))
-    return show([PYTHON, "-I", ROOT / "bench" / "run.py", *arguments], env=env)
+    script = "run.py"
+    if arguments[:1] == ["pubsub"]:
+        script, arguments = "pubsub.py", arguments[1:]
+    return show([PYTHON, "-I", ROOT / "bench" / script, *arguments], env=env)
 
 
 def sanitize(arguments: Sequence[str]) -> int:
