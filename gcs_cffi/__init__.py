@@ -10,7 +10,7 @@ Invariant: importing this package starts no thread and imports no protobuf.
 from gcs_cffi import errors, ids, messages, options, sync
 from gcs_cffi._connecting import Connecting
 from gcs_cffi._native import version as _version
-from gcs_cffi._published import Message, Resync
+from gcs_cffi._published import Change, Message, Resync
 from gcs_cffi.actors import Actors
 from gcs_cffi.autoscaler import Autoscaler
 from gcs_cffi.client import GcsClient, connect
@@ -53,6 +53,7 @@ from gcs_cffi.pubsub import Subscription
 from gcs_cffi.resources import Resources
 from gcs_cffi.runtime_envs import RuntimeEnvs
 from gcs_cffi.tasks import Tasks
+from gcs_cffi.watching import Watch
 from gcs_cffi.workers import Workers
 
 __version__ = _version()
@@ -64,6 +65,7 @@ __all__ = [
     "AuthenticationError",
     "Autoscaler",
     "BaseID",
+    "Change",
     "ClientClosedError",
     "ClusterChange",
     "ClusterChangedError",
@@ -104,6 +106,7 @@ __all__ = [
     "TlsConfig",
     "UnavailableError",
     "UnsupportedByServerError",
+    "Watch",
     "WorkerID",
     "Workers",
     "connect",

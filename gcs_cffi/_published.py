@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from gcs_cffi.ids import ActorID, JobID, NodeID, WorkerID
 
@@ -31,6 +32,10 @@ MESSAGES: Final[dict[str, tuple[str, Callable[[bytes], Any]]]] = {
 """Of each channel the message, and the type of the key."""
 
 
+IdT = TypeVar("IdT", bound=bytes)
+ValueT = TypeVar("ValueT")
+
+
 class Message(NamedTuple):
     """Something that was published."""
 
@@ -52,6 +57,18 @@ class Resync(NamedTuple):
     """How many were dropped here."""
     text: str
     """The reason, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[IdT, ValueT]):
+    """An entry of a table that has come, changed or gone."""
+
+    id: IdT
+    """Whose entry it is."""
+    value: ValueT | None
+    """The entry, a message of `gcs_cffi.messages`; None if the table does not have it any more."""
+    before: ValueT | None
+    """The same before; None if it is new."""
 
 
 def key_of(key: bytes | str | AnyID | None) -> bytes:

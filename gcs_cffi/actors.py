@@ -12,12 +12,15 @@ from gcs_cffi._methods import id_of
 from gcs_cffi._release import known
 from gcs_cffi._typed import call, find, server_of, unknown
 from gcs_cffi.ids import ActorID, JobID
+from gcs_cffi.pubsub import MAX_BYTES, MAX_MESSAGES
+from gcs_cffi.watching import ActorsWatch
 
 if TYPE_CHECKING:
     import builtins
 
     from gcs_cffi._channel import Channel
     from gcs_cffi.ids import AnyID
+    from gcs_cffi.watching import Watch
 
 __all__ = ["Actors"]
 
@@ -105,6 +108,27 @@ class Actors:
             request.filters.CopyFrom(filters)
         reply = await call(self._channel, _LIST, request, timeout)
         return {id_of(ActorID, actor.actor_id): actor for actor in reply.actor_table_data[:most]}
+
+    def watch(
+        self,
+        *,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+        timeout: float | None = None,
+    ) -> Watch[ActorID, messages.ActorTableData]:
+        """The actors, and every change of them: a `Watch`, to be entered and iterated.
+
+        It has what `list()` gives. An event of the GCS holds a part of that, and the actor is read
+        anew for the rest, which has become another by then if it changes quickly: of the states
+        that have passed meanwhile, only what events hold is new.
+
+        Args:
+            max_messages: how many messages are held that nobody has asked for, beside one reply of
+                the server; more of them wait there.
+            max_bytes: how many bytes of them; one message may be larger.
+            timeout: for entering; see above.
+        """
+        return ActorsWatch(self._channel, self, timeout, max_messages, max_bytes)
 
     async def get_named(
         self, name: str, *, namespace: str = "", timeout: float | None = None

@@ -12,6 +12,8 @@ from gcs_cffi._methods import bundled, id_of
 from gcs_cffi._release import known
 from gcs_cffi._typed import call, server_of
 from gcs_cffi.ids import BaseID, JobID
+from gcs_cffi.pubsub import MAX_BYTES, MAX_MESSAGES
+from gcs_cffi.watching import JobsWatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from gcs_cffi._channel import Channel
     from gcs_cffi.ids import AnyID
+    from gcs_cffi.watching import Watch
 
 __all__ = ["Jobs"]
 
@@ -110,6 +113,26 @@ class Jobs:
             if no_tasks and not can_skip:
                 job.ClearField("is_running_tasks")
         return {id_of(JobID, job.job_id): job for job in found}
+
+    def watch(
+        self,
+        *,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+        timeout: float | None = None,
+    ) -> Watch[JobID, messages.JobTableData]:
+        """The jobs, and every change of them: a `Watch`, to be entered and iterated.
+
+        It has what `list()` gives with `skip_submission_info` and `skip_is_running_tasks`: a server
+        finds these two out when it is asked.
+
+        Args:
+            max_messages: how many messages are held that nobody has asked for, beside one reply of
+                the server; more of them wait there.
+            max_bytes: how many bytes of them; one message may be larger.
+            timeout: for entering; see above.
+        """
+        return JobsWatch(self._channel, self, timeout, max_messages, max_bytes)
 
     async def add(
         self,

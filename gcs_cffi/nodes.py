@@ -14,6 +14,8 @@ from gcs_cffi._release import choose, known
 from gcs_cffi._typed import call, server_of
 from gcs_cffi.errors import from_status
 from gcs_cffi.ids import NodeID
+from gcs_cffi.pubsub import MAX_BYTES, MAX_MESSAGES
+from gcs_cffi.watching import NodesWatch
 
 if TYPE_CHECKING:
     import builtins
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from gcs_cffi._channel import Channel
     from gcs_cffi.ids import AnyID
+    from gcs_cffi.watching import Watch
 
 __all__ = ["Nodes"]
 
@@ -104,6 +107,26 @@ class Nodes:
         reply = await call(self._channel, _LIST, request, deadline, written_for=server)
         found = [node for node in reply.node_info_list if filters.fit(node)][:most]
         return {id_of(NodeID, node.node_id): node for node in found}
+
+    def watch(
+        self,
+        *,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+        timeout: float | None = None,
+    ) -> Watch[NodeID, messages.GcsNodeInfo]:
+        """The nodes, and every change of them: a `Watch`, to be entered and iterated.
+
+        It has what `list()` gives, but for what changes without a word: the `state_snapshot`, and
+        of living nodes the `death_info`.
+
+        Args:
+            max_messages: how many messages are held that nobody has asked for, beside one reply of
+                the server; more of them wait there.
+            max_bytes: how many bytes of them; one message may be larger.
+            timeout: for entering; see above.
+        """
+        return NodesWatch(self._channel, self, timeout, max_messages, max_bytes)
 
     async def get(
         self, node_id: AnyID, *, timeout: float | None = None

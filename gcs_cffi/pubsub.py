@@ -180,6 +180,10 @@ class Subscription:
             return None
         return self._ready.popleft()
 
+    def next_ready(self) -> Message | Resync | None:
+        """The next event that came with the last one; None when it has to be waited for."""
+        return self._ready.popleft() if self._ready else None
+
     async def close(self) -> None:
         """Ends the subscription: what has not been taken is dropped. Again does nothing."""
         if self._stream is not None:

@@ -3,27 +3,35 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gcs_cffi import messages
+from gcs_cffi._arguments import key_bytes
 from gcs_cffi._methods import id_of
 from gcs_cffi._release import known
 from gcs_cffi._typed import call
 from gcs_cffi.ids import NodeID
 
 if TYPE_CHECKING:
-    from gcs_cffi import messages
+    from typing import Any
+
     from gcs_cffi._channel import Channel
 
 __all__ = ["Resources"]
 
 _AVAILABLE = known("NodeResourceInfoGcsService/GetAllAvailableResources")
 _DRAINING = known("NodeResourceInfoGcsService/GetDrainingNodes")
+_PUBLISH = known("ObservabilityPubSubService/GcsPublish", "InternalPubSubGcsService/GcsPublish")
 _TOTAL = known("NodeResourceInfoGcsService/GetAllTotalResources")
 _USAGE = known("NodeResourceInfoGcsService/GetAllResourceUsage")
 
 
 class Resources:
     """The resources; `gcs.resources` of a client. RPCs: ray.rpc.NodeResourceInfoGcsService.
+
+    To publish: ray.rpc.ObservabilityPubSubService; of Ray before 2.56 InternalPubSubGcsService.
 
     What all methods share: ids are checked for their length, and taken as `bytes`, as ids of
     `gcs_cffi` or of Ray. `timeout` is in seconds: None for the client's own, `math.inf` for none, 0
@@ -88,3 +96,35 @@ class Resources:
             id_of(NodeID, node.node_id): node.draining_deadline_timestamp_ms
             for node in reply.draining_nodes
         }
+
+    async def publish_usage(
+        self,
+        usage: str | Mapping[str, Any],
+        *,
+        key: bytes | str,
+        timeout: float | None = None,
+    ) -> None:
+        """Publishes to those who have subscribed to "resource_usage". RPC: GcsPublish.
+
+        Args:
+            usage: what a node uses; JSON text, or a mapping that is made into it. Nobody looks into
+                it on the way.
+            key: what subscribers of one key find it by. Ray's own agents take
+                "RAY_REPORTER:" and the node's id in hexadecimal digits.
+            timeout: see above.
+        """
+        published = messages.PubMessage(
+            channel_type="RAY_NODE_RESOURCE_USAGE_CHANNEL",
+            key_id=key_bytes(key),
+            node_resource_usage_message={"json": _json(usage)},
+        )
+        request = messages.GcsPublishRequest(pub_messages=[published])
+        await call(self._channel, _PUBLISH, request, timeout)
+
+
+def _json(usage: str | Mapping[str, Any]) -> str:
+    if isinstance(usage, str):
+        return usage
+    if not isinstance(usage, Mapping):
+        raise TypeError(f"usage is JSON text or a mapping, not {type(usage).__name__}")
+    return json.dumps(dict(usage))

@@ -35,6 +35,7 @@ MODULES = (
     "resources",
     "runtime_envs",
     "tasks",
+    "watching",
     "workers",
 )
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gcs.errors and gcs.logs on every release: what is published arrives as it was."""
+"""gcs.errors, gcs.logs and resource usage on every release: it arrives as it was published."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gcs_cffi import GcsClient
 
 ERRORS, LOGS = "RAY_ERROR_INFO_CHANNEL", "RAY_LOG_CHANNEL"
+USAGE = "RAY_NODE_RESOURCE_USAGE_CHANNEL"
 
 
 @pytest.mark.method("errors.publish")
@@ -124,6 +126,39 @@ async def test_errors_and_logs_do_not_mix(gcs: GcsClient, release: tuple[int, ..
     await gcs.errors.publish("kind", "message", key=key)
     await gcs.logs.publish({"lines": ["line"]}, key=key)
     assert (await subscriber.next()).log_batch_message.lines == ["line"]
+
+
+@pytest.mark.method("resources.publish_usage")
+async def test_usage_that_is_published_arrives(gcs: GcsClient, release: tuple[int, ...]) -> None:
+    subscriber = Subscriber(gcs, release)
+    text, raw = os.urandom(8).hex(), os.urandom(28)
+    for key in (text.encode(), raw):
+        await subscriber.subscribe(USAGE, key)
+    await gcs.resources.publish_usage("{}", key="another key")
+    await gcs.resources.publish_usage('{"cpu": 1.5, "ü": "é"}', key=text)
+    arrived = await subscriber.next()
+    assert arrived.channel_type == messages.RAY_NODE_RESOURCE_USAGE_CHANNEL
+    assert arrived.key_id == text.encode()
+    assert arrived.WhichOneof("inner_message") == "node_resource_usage_message"
+    assert arrived.node_resource_usage_message.json == '{"cpu": 1.5, "ü": "é"}'
+    usage = {"cpu": 1.5, "mem": [1, 2], "ü": None}
+    await gcs.resources.publish_usage(usage, key=raw)
+    arrived = await subscriber.next()
+    assert arrived.key_id == raw
+    assert json.loads(arrived.node_resource_usage_message.json) == usage
+
+
+@pytest.mark.method("resources.publish_usage")
+async def test_usage_that_cannot_be_published_is_refused_here(gcs: GcsClient) -> None:
+    await check_unsent(gcs, gcs.resources.publish_usage, [
+        (TypeError, (), {"key": "key"}),
+        (TypeError, ("{}",), {}),
+        (TypeError, (b"{}",), {"key": "key"}),
+        (TypeError, (["cpu"],), {"key": "key"}),
+        (TypeError, ({"cpu": object()},), {"key": "key"}),
+        (TypeError, ("{}",), {"key": 5}),
+        (ValueError, ("{}",), {"key": "key", "timeout": -1}),
+    ])  # fmt: skip
 
 
 @pytest.mark.method("errors.publish", "errors.report_job_error", "logs.publish")

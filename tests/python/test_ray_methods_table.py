@@ -34,8 +34,9 @@ def accessor_methods() -> set[str]:
     """Such as "kv.get", of every accessor of a client."""
     found = set()
     for attribute, cls in accessors().items():
-        for name, value in inspect.getmembers(cls, inspect.iscoroutinefunction):
-            if not name.startswith("_"):
+        for name, value in inspect.getmembers(cls, inspect.isfunction):
+            is_method = inspect.iscoroutinefunction(value) or name == "watch"
+            if is_method and not name.startswith("_"):
                 assert value.__doc__, f"{attribute}.{name} has no docstring"
                 found.add(f"{attribute}.{name}")
     return found

@@ -43,6 +43,8 @@ class Made:
 class RayProcess:
     """The cluster's process; `ask()` has it read by Ray's own clients."""
 
+    module = "live.child"
+
     def __init__(self) -> None:
         """Starts it, and waits until all of the workload has come to rest."""
         # Ray puts sockets there, whose paths are limited.
@@ -56,7 +58,7 @@ class RayProcess:
             port = free.getsockname()[1]
         with self._log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "live.child", str(theirs.fileno()), str(port)],
+                [sys.executable, "-m", self.module, str(theirs.fileno()), str(port)],
                 pass_fds=[theirs.fileno()],
                 env=self.environment,
                 cwd=self.folder,
@@ -74,7 +76,7 @@ class RayProcess:
         self.made = Made(**made)
 
     def ask(self, method: str, **arguments: Any) -> Any:
-        """What a method of RayView returns.
+        """What a method of RayView, or of the other module's class, returns.
 
         Arguments are built-in values: the child does not import the package.
 
