@@ -158,10 +158,6 @@ void Core::wait(Call& call) noexcept {
     tell_state(call, join({"the client is ", state_name(status_.state())}));
     return;
   }
-  if (call.kind == EventKind::kSubscriptionEnd) {
-    subscribe(call);
-    return;
-  }
   if (call.kind == EventKind::kConnect && is_ready()) {
     end(call);
     return;
@@ -171,6 +167,11 @@ void Core::wait(Call& call) noexcept {
   const bool first = current_ && !ever_ready_ && last_failure_.empty();
   if (!has_connection() && !first && !waits_for_ready(call)) {
     fail(call, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text());
+    return;
+  }
+  if (call.kind == EventKind::kSubscriptionEnd) {
+    call.place = Call::Place::kSubscribed;
+    subscriptions_.add(call);
     return;
   }
   call.place = Call::Place::kWaiting;

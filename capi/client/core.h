@@ -108,7 +108,8 @@ class Core final : private Link::Owner, private SubscriptionHost {
   void release(HeldBack& held) noexcept;
   // Takes the call out of everything; its status, flags and text are set already.
   void end(Call& call) noexcept;
-  void fail(Call& call, Status status, std::uint32_t flags, std::string_view message) noexcept;
+  void fail(Call& call, Status status, std::uint32_t flags,
+            std::string_view message) noexcept override;
   void fail_waiting(Status status, std::uint32_t flags, std::string_view message,
                     bool only_impatient) noexcept;
   bool waits_for_ready(const Call& call) const noexcept;
@@ -128,9 +129,6 @@ class Core final : private Link::Owner, private SubscriptionHost {
   void forget(const Asker& asker) noexcept override;
   EventList& out() noexcept override { return ended_; }
   void subscribed(Call& subscription) noexcept override;
-  void end(Call& subscription, Status status, std::uint32_t flags,
-           std::string_view message) noexcept override;
-  void subscribe(Call& subscription) noexcept;
   void fail_subscriptions(Status status, std::uint32_t flags, std::string_view message,
                           bool only_impatient) noexcept;
   void take_answers() noexcept;
@@ -138,7 +136,7 @@ class Core final : private Link::Owner, private SubscriptionHost {
   // Replies (core_replies.cc).
   void link_calls_ended(Link& link, transport::UnaryCall* first) noexcept override;
   void settle(Link& link, Call& call, Call* before) noexcept;
-  void succeed(Call& call) noexcept;
+  void succeed(Link& link, Call& call) noexcept;
   void settle_refusal(Link& link, Call& call, Call* before) noexcept;
   void settle_lost(Call& call, Call* before) noexcept;
   void take_back(Call& call) noexcept;
@@ -154,6 +152,7 @@ class Core final : private Link::Owner, private SubscriptionHost {
   void settle_version(Call& call) noexcept;
   void ask_version() noexcept;
   void read_version(Link& link, const Call& answer) noexcept;
+  void renew_version(Link& link, const Call& answer) noexcept;
   void version_failed(std::string_view why) noexcept;
   void version_unanswered() noexcept;
   void fail_unversioned(Status status, std::uint32_t flags, std::string_view message) noexcept;

@@ -64,7 +64,7 @@ void Core::settle(Link& link, Call& call, Call* before) noexcept {
       back_off_.reset();
       if (call.refused) refused_.back_off.reset();
       if (result.code == StatusCode::kOk) {
-        succeed(call);
+        succeed(link, call);
       } else {
         settle_refusal(link, call, before);
       }
@@ -87,7 +87,7 @@ void Core::settle(Link& link, Call& call, Call* before) noexcept {
   }
 }
 
-void Core::succeed(Call& call) noexcept {
+void Core::succeed(Link& link, Call& call) noexcept {
   if (is_kv(call.kind)) {
     kv::decode(call);
   } else {
@@ -108,7 +108,9 @@ void Core::succeed(Call& call) noexcept {
   } else if (call.known == nullptr || !call.known->read_only) {
     passive_.back_off.reset();
   }
-  if (call.status != Status::kOk) {
+  if (call.status == Status::kOk) {
+    if (call.known != nullptr && call.known->id == method::kCheckAlive) renew_version(link, call);
+  } else {
     if (call.may_have_run > 0) call.flags |= kFlagMaybeExecuted;  // by an earlier sending
     call.set_text(join({static_cast<const Event&>(call).message()}), address_text_);
   }

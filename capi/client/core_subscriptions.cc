@@ -9,18 +9,6 @@
 
 namespace gcs {
 
-void Core::subscribe(Call& subscription) noexcept {
-  subscription.place = Call::Place::kSubscribed;
-  if (!current_) want_connection();
-  // As for calls: the very first attempt is waited for.
-  const bool first = current_ && !ever_ready_ && last_failure_.empty();
-  subscriptions_.add(subscription);
-  if (subscription.place != Call::Place::kSubscribed) return;
-  if (!has_connection() && !first && !waits_for_ready(subscription)) {
-    fail(subscription, Status::kUnavailable, kFlagLocal | kFlagRetryable, no_connection_text());
-  }
-}
-
 void Core::grant(std::uint64_t id, std::uint64_t messages, std::uint64_t bytes) noexcept {
   Call* const call = table_.find(id);
   if (call != nullptr && call->place == Call::Place::kSubscribed)
@@ -48,11 +36,6 @@ void Core::forget(const Asker& asker) noexcept {
 void Core::subscribed(Call& subscription) noexcept {
   deadlines_.erase(subscription);
   subscription.deadline = transport::kNever;
-}
-
-void Core::end(Call& subscription, Status status, std::uint32_t flags,
-               std::string_view message) noexcept {
-  fail(subscription, status, flags, message);
 }
 
 void Core::fail_subscriptions(Status status, std::uint32_t flags, std::string_view message,

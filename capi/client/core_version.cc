@@ -23,6 +23,21 @@ namespace gcs {
 using transport::Origin;
 using transport::StatusCode;
 
+namespace {
+
+// Whether the answer to CheckAlive names a release. Throws std::bad_alloc.
+bool take_version(Link& link, const Call& answer) {
+  const auto text = read_ray_version(answer.response.bytes());
+  const std::uint32_t number = text ? ray_version_number(*text) : 0;
+  if (number == 0) return false;
+  constexpr std::size_t kLongest = 100;  // Ray's own has some twenty
+  const bool readable = text->size() <= kLongest && is_text(*text);
+  link.set_version(number, readable ? transport::printable(*text) : ray_version_text(number));
+  return true;
+}
+
+}  // namespace
+
 // The first of those that wait cannot be sent on this connection: the server is of another release,
 // or has not said of which. The latter waits apart.
 void Core::settle_version(Call& call) noexcept {
@@ -91,17 +106,12 @@ void Core::read_version(Link& link, const Call& answer) noexcept {
       version_failed(status->message);
       return;
     }
-    const auto text = read_ray_version(answer.response.bytes());
-    const std::uint32_t number = text ? ray_version_number(*text) : 0;
-    if (!status || number == 0) {
+    if (!status || !take_version(link, answer)) {
       fail_unversioned(Status::kUnsupported, kFlagLocal,
                        "the answer to CheckAlive names no release of Ray, and the request was made "
                        "for one; is this the address of a GCS?");
       return;
     }
-    constexpr std::size_t kLongest = 100;  // Ray's own has some twenty
-    const bool readable = text->size() <= kLongest && is_text(*text);
-    link.set_version(number, readable ? transport::printable(*text) : ray_version_text(number));
   } catch (const std::bad_alloc&) {
     version_failed("out of memory");
     return;
@@ -109,6 +119,17 @@ void Core::read_version(Link& link, const Call& answer) noexcept {
   version_problem_.clear();
   unversioned_.back_off.reset();
   put_back(unversioned_);
+}
+
+// Behind a proxy that keeps the connection the server may have been replaced, which whoever asks it
+// finds out for all.
+void Core::renew_version(Link& link, const Call& answer) noexcept {
+  if (link.version() == 0) return;
+  try {
+    take_version(link, answer);
+  } catch (const std::bad_alloc&) {
+    link.set_version(0, {});  // it is asked when it is needed
+  }
 }
 
 // It is asked again after a while, for those that have the time.

@@ -191,14 +191,14 @@ void Subscriber::polled(std::unique_ptr<Call> answer) noexcept {
   if (answer->status == Status::kOk) {
     read_reply(std::move(answer));
   } else if (answer->status == Status::kLimit) {
-    too_large();
+    give_up(ResyncReason::kTooLarge);
   } else {
     failed(*answer);
   }
 }
 
 // The server would send the same again: what it holds is given up, with the id that it is held for.
-void Subscriber::too_large() noexcept {
+void Subscriber::give_up(ResyncReason reason) noexcept {
   drop_questions();
   leave_server();
   try {
@@ -207,7 +207,7 @@ void Subscriber::too_large() noexcept {
     failed_for(true, Status::kNoMemory, kFlagLocal | kFlagRetryable, {});
     return;
   }
-  was_too_large_ = true;
+  given_up_ = std::max(given_up_, reason);
   unacknowledged_ = 0;
   establish();
   // At once, but for one whose every reply is.
@@ -221,20 +221,23 @@ void Subscriber::read_reply(std::unique_ptr<Call> answer) noexcept {
                "the reply to a poll is not the protobuf message expected");
     return;
   }
+  heard_at_ = host_.now();
+  const std::string_view publisher{reinterpret_cast<const char*>(reply->publisher_id.data()),
+                                   reply->publisher_id.size()};
   const bool was_probing = probing_;
-  bool anew = false;
+  if (!was_probing && publisher != publisher_) {
+    replaced();
+    return;
+  }
   try {
-    anew = settle_publisher(reply->publisher_id, *answer);
+    if (was_probing) settle_publisher(publisher, *answer);
   } catch (const std::bad_alloc&) {
     failed_for(true, Status::kNoMemory, kFlagLocal | kFlagRetryable, {});
     return;
   }
   if (reply->count > 0) {
-    if (exclusive_) {
-      hold(std::move(answer));
-    } else {
-      deliver_all(*answer);
-    }
+    const bool is_readable = exclusive_ ? hold(std::move(answer)) : deliver_all(*answer);
+    if (!is_readable) give_up(ResyncReason::kDropped);
   } else if (!was_probing && open_polls() == 0) {
     // Its time was over. It may have forgotten what this subscriber wants, too.
     const std::int64_t after = host_.now() - polled_at_;
@@ -243,24 +246,26 @@ void Subscriber::read_reply(std::unique_ptr<Call> answer) noexcept {
     } else {
       not_before_ = host_.now() + kShortestPoll;
     }
-    anew = true;
+    establish();
   }
-  if (anew) establish();
 }
 
-// Whether it has to be established anew. Throws std::bad_alloc.
-bool Subscriber::settle_publisher(std::span<const std::uint8_t> publisher, const Call& answer) {
-  heard_at_ = host_.now();
-  const std::string_view name{reinterpret_cast<const char*>(publisher.data()), publisher.size()};
-  const bool is_other = name != publisher_;
+// The server is another one, on the same connection. How it lays out what it says is not known, so
+// that the reply is not read; nothing of it is acknowledged. The resync follows when it has the
+// topics: whoever reads a table for it misses no change of it then.
+void Subscriber::replaced() noexcept {
+  establish();
+  // Two servers that answer in turns are not asked faster than this.
+  not_before_ = std::max(not_before_, host_.now() + kShortestPoll);
+  owner_.server_changed();
+}
+
+// Throws std::bad_alloc.
+void Subscriber::settle_publisher(std::string_view publisher, const Call& answer) {
+  const bool is_other = publisher != publisher_;
   if (is_other) {
-    publisher_ = name;
+    publisher_ = publisher;
     seen_ = unacknowledged_ = 0;
-  }
-  if (!probing_) {
-    if (!is_other) return false;
-    resync_all(ResyncReason::kRestarted);
-    return true;
   }
   probing_ = false;
   const bool kept = is_kept(answer);
@@ -271,8 +276,8 @@ bool Subscriber::settle_publisher(std::span<const std::uint8_t> publisher, const
     reason = ResyncReason::kRestarted;
   } else if (has_expired_) {
     reason = ResyncReason::kExpired;
-  } else if (was_too_large_) {
-    reason = ResyncReason::kTooLarge;
+  } else {
+    reason = given_up_;
   }
   for (Call* member = members_.front(); member != nullptr; member = member->waiting_next) {
     Subscription& subscription = *member->subscription;
@@ -281,11 +286,11 @@ bool Subscriber::settle_publisher(std::span<const std::uint8_t> publisher, const
     const bool is_table = reconnected_ && channel_is_table(subscription.options().channel);
     resync(*member, std::max(reason, is_table ? ResyncReason::kReconnected : ResyncReason::kNone));
   }
-  reconnected_ = has_expired_ = was_too_large_ = false;
+  reconnected_ = has_expired_ = false;
+  given_up_ = ResyncReason::kNone;
   back_off_.reset();
   failing_since_ = 0;
   established_until_ = host_.now() + period();
-  return false;
 }
 
 std::int64_t Subscriber::period() const noexcept {
@@ -324,21 +329,33 @@ void Subscriber::resync_all(ResyncReason reason, std::uint64_t lost) noexcept {
     resync(*member, reason, lost);
 }
 
-void Subscriber::hold(std::unique_ptr<Call> answer) noexcept {
-  if (held_) return;
+// False: no message of it can be read.
+bool Subscriber::hold(std::unique_ptr<Call> answer) noexcept {
+  if (held_) return true;
   held_layout_ = server_.layout();
   held_floor_ = seen_;
   held_ = std::move(answer);
   held_messages_ = PollMessages(held_->body());
-  std::span<const std::uint8_t> bytes;
-  PublishedMessage message;
-  // They are in order: all of them are acknowledged with the last.
-  PollMessages all = held_messages_;
-  while (all.next(&bytes)) {
-  }
-  if (held_layout_->read(bytes, &message)) seen_ = std::max(seen_, message.sequence_id);
+  const std::int64_t last = last_sequence_id(held_messages_);
+  seen_ = std::max(seen_, last);
   unacknowledged_ = seen_;
   take_held();
+  return last != 0;
+}
+
+// They are in order: all of them are acknowledged with the last that can be read. 0: none can.
+std::int64_t Subscriber::last_sequence_id(PollMessages messages) const noexcept {
+  std::span<const std::uint8_t> bytes;
+  PublishedMessage message;
+  PollMessages all = messages;
+  while (all.next(&bytes)) {
+  }
+  if (held_layout_->read(bytes, &message)) return message.sequence_id;
+  std::int64_t last = 0;
+  while (messages.next(&bytes)) {
+    if (held_layout_->read(bytes, &message)) last = message.sequence_id;
+  }
+  return last;
 }
 
 void Subscriber::take_held() noexcept {
@@ -362,19 +379,24 @@ void Subscriber::take_held() noexcept {
   }
 }
 
-void Subscriber::deliver_all(const Call& answer) noexcept {
+// False: no message of it can be read.
+bool Subscriber::deliver_all(const Call& answer) noexcept {
   PollMessages messages(answer.body());
   std::span<const std::uint8_t> bytes;
+  bool is_readable = false;
   while (messages.next(&bytes)) {
     PublishedMessage message;
     if (!server_.layout()->read(bytes, &message)) {
       resync_all(ResyncReason::kDropped, 1);
-    } else if (message.sequence_id > seen_) {
-      seen_ = message.sequence_id;
-      deliver(message);
+      continue;
     }
+    is_readable = true;
+    if (message.sequence_id <= seen_) continue;
+    seen_ = message.sequence_id;
+    deliver(message);
   }
   unacknowledged_ = seen_;
+  return is_readable;
 }
 
 // To those of the whole channel, and to those of its key.

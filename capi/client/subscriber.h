@@ -45,7 +45,7 @@ class Subscriber final : private Asker {
 
   class Owner {
    public:
-    // The server is of another release than it was: it has to be asked anew.
+    // The server may be another one, of another release: it has to be asked anew.
     virtual void server_changed() noexcept = 0;
     // What due() says may have changed.
     virtual void rescheduled() noexcept = 0;
@@ -122,17 +122,19 @@ class Subscriber final : private Asker {
   void send_poll() noexcept;
   bool wants_messages() const noexcept;
   void polled(std::unique_ptr<Call> answer) noexcept;
-  void too_large() noexcept;
+  void give_up(ResyncReason reason) noexcept;
   void read_reply(std::unique_ptr<Call> answer) noexcept;
-  bool settle_publisher(std::span<const std::uint8_t> publisher, const Call& answer);
+  void replaced() noexcept;
+  void settle_publisher(std::string_view publisher, const Call& answer);
   std::int64_t period() const noexcept;
   bool is_kept(const Call& answer) const noexcept;
   bool may_be_forgotten() const noexcept;
   void resync(Call& member, ResyncReason reason, std::uint64_t lost = 0) noexcept;
   void resync_all(ResyncReason reason, std::uint64_t lost = 0) noexcept;
-  void hold(std::unique_ptr<Call> answer) noexcept;
+  bool hold(std::unique_ptr<Call> answer) noexcept;
+  std::int64_t last_sequence_id(PollMessages messages) const noexcept;
   void take_held() noexcept;
-  void deliver_all(const Call& answer) noexcept;
+  bool deliver_all(const Call& answer) noexcept;
   void deliver(const PublishedMessage& message) noexcept;
   void deliver_to(std::string_view channel, std::span<const std::uint8_t> key,
                   const PublishedMessage& message) noexcept;
@@ -160,7 +162,7 @@ class Subscriber final : private Asker {
   std::int64_t seen_ = 0;            // the largest of its sequence ids that has come
   std::int64_t unacknowledged_ = 0;  // seen_, until a poll has acknowledged it; else 0
   bool reconnected_ = false;
-  bool was_too_large_ = false;
+  ResyncReason given_up_ = ResyncReason::kNone;  // why the id was
   bool has_expired_ = false;
   transport::TimePoint heard_at_ = 0;     // the server has answered
   transport::TimePoint quiet_since_ = 0;  // before it was established anew

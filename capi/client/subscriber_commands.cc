@@ -125,15 +125,10 @@ void Subscriber::leave_server() noexcept {
 }
 
 void Subscriber::failed(const Call& answer) noexcept {
-  if (answer.status == Status::kUnsupported && (answer.flags & kFlagRetryable) != 0) {
-    establish();
-    // One that says now this and now that is not asked in a spin.
-    not_before_ = std::max(not_before_, host_.now() + back_off_.next());
-    owner_.server_changed();
-    return;
-  }
-  failed_for(is_transient(answer), answer.status, answer.flags,
-             static_cast<const Event&>(answer).message());
+  const bool transient = is_transient(answer);
+  failed_for(transient, answer.status, answer.flags, static_cast<const Event&>(answer).message());
+  // Behind a proxy that keeps the connection another one may take its place.
+  if (transient) owner_.server_changed();
 }
 
 // Whoever still waits for the first answer hears of what is not going to change soon; the others
@@ -153,7 +148,7 @@ void Subscriber::end_members(bool announced_too, Status status, std::uint32_t fl
   for (Call* member = members_.front(); member != nullptr;) {
     Call* const next = member->waiting_next;
     if (announced_too || !member->subscription->announced())
-      host_.end(*member, status, flags, message);
+      host_.fail(*member, status, flags, message);
     member = next;
   }
 }

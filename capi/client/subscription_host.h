@@ -33,8 +33,8 @@ class SubscriptionHost {
   // The server has the subscription: its timeout is over.
   virtual void subscribed(Call& subscription) noexcept = 0;
   // The terminal event. The subscription is removed from everything meanwhile.
-  virtual void end(Call& subscription, Status status, std::uint32_t flags,
-                   std::string_view message) noexcept = 0;
+  virtual void fail(Call& subscription, Status status, std::uint32_t flags,
+                    std::string_view message) noexcept = 0;
 
  protected:
   ~SubscriptionHost() = default;

@@ -94,7 +94,7 @@ void Subscriptions::server_failed(Status status, std::uint32_t flags,
   due_is_known_ = false;
   if ((flags & kFlagRetryable) != 0) return;
   if (failing_since_ == 0) failing_since_ = host_.now();
-  while (Call* const waiting = unattached_.front()) host_.end(*waiting, status, flags, message);
+  while (Call* const waiting = unattached_.front()) host_.fail(*waiting, status, flags, message);
   if (host_.now() - failing_since_ < kRefusalPatience) return;
   for (const auto& subscriber : subscribers_) subscriber->end_all(status, flags, message);
 }
@@ -144,7 +144,7 @@ void Subscriptions::attach(Call& subscription) noexcept {
   } catch (const std::bad_alloc&) {
     has_spent_ = true;
     unattached_.push_back(subscription);
-    host_.end(subscription, Status::kNoMemory, kFlagLocal, {});
+    host_.fail(subscription, Status::kNoMemory, kFlagLocal, {});
   }
 }
 
@@ -164,7 +164,7 @@ void Subscriptions::refuse(Call& subscription) noexcept {
   const std::string release =
       join({server_.ray_version_text().empty() ? "" : ", Ray ", server_.ray_version_text()});
   if (is_known_channel(name)) {
-    host_.end(
+    host_.fail(
         subscription, Status::kUnsupported, kFlagLocal,
         join({"the server", release, " has no channel ", name, " (", channel_releases(name), ")"}));
     return;
@@ -172,7 +172,7 @@ void Subscriptions::refuse(Call& subscription) noexcept {
   std::string names;
   for (const PubsubChannel& channel : server_.layout()->channels())
     names = join({names, names.empty() ? "" : ", ", channel.name});
-  host_.end(subscription, Status::kInvalidArgument, kFlagLocal,
+  host_.fail(subscription, Status::kInvalidArgument, kFlagLocal,
             join({"the server", release, " has no channel \"",
                   transport::printable(std::string_view(name).substr(0, kLongestShown)),
                   "\"; it has ", names}));

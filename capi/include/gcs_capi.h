@@ -367,7 +367,7 @@ enum {
 
 /* Why messages may be missing: the flags of a GCS_EVENT_RESYNC. Of several reasons the largest. */
 enum {
-  GCS_RESYNC_DROPPED = 1,     /* here, by the policy or for lack of memory */
+  GCS_RESYNC_DROPPED = 1,     /* here, by the policy, for lack of memory, or as unreadable */
   GCS_RESYNC_RECONNECTED = 2, /* the connection was lost, and the channel tells of changes of a table */
   GCS_RESYNC_TOO_LARGE = 3,   /* a reply with messages was over max_receive_message */
   GCS_RESYNC_EXPIRED = 4,     /* the server was not polled for longer than it keeps messages */

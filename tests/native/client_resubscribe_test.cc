@@ -125,6 +125,7 @@ TEST_F(ClientResubscribe, AnotherPublisherHasItDoneAgainAndStartsItsNumbersAnew)
   publish({error(100, "late")});
   server.publisher = kOtherPublisher;
   publish({error(1, "first")});
+  let_pass(kSecond);
   EXPECT_EQ(commands(), Story{"+6"});
   EXPECT_EQ(story(id), (Story{"subscribed", "flows", "late", "resync restarted", "first"}));
   EXPECT_EQ(poll().acknowledged, 1);
@@ -149,6 +150,23 @@ TEST_F(ClientResubscribe, ACommandThatIsNotAnsweredIsGivenUpAndSentAgain) {
   let_pass(25 * kSecond);
   EXPECT_EQ(commands(), Story{"+6"});
   expect_flow(id, {});
+}
+
+TEST_F(ClientResubscribe, ItGoesOnWhenTheIdentityWasAskedForMeanwhile) {
+  const std::uint64_t id = begin_with_flow(waiting(kErrors, 10));
+  peer().on_call = connector().on_call = nullptr;
+  const std::uint64_t doubted = get("key");
+  loop().run();
+  peer().refuse(stream_of(peer(), "key"), StatusCode::kUnauthenticated, "WrongClusterID: x");
+  loop().run();
+  ASSERT_NE(question(), nullptr);
+  publish({error(2, "a")});  // its answer comes while no call may be started
+  EXPECT_TRUE(polls().empty());
+  answer_identity(kClusterA);
+  EXPECT_EQ(polls().size(), 1u);
+  EXPECT_EQ(story(id), (Story{"subscribed", "flows", "a"}));
+  client->cancel(doubted);
+  loop().run();
 }
 
 // ---- What is told ---------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 
 #include "client/log.h"
 #include "client/pubsub_layout.h"
+#include "request_bytes.h"
 #include "subscription_fixture.h"
 
 namespace gcs::test {
@@ -264,6 +265,33 @@ TEST_F(ClientSubscriber, AMessageThatIsNoneIsToldAsAResyncAndTheOthersArrive) {
   at.peer->reply(*at.stream, field(1, broken) + field(1, good) + field(2, kPublisher));
   loop().run();
   EXPECT_EQ(story(id), (Story{"subscribed", "resync dropped 1", "a"}));
+}
+
+// The server would send it again and again: it can be acknowledged by nothing.
+TEST_F(ClientSubscriber, AReplyOfWhichNothingCanBeReadLeadsToAnotherSubscriber) {
+  for (const bool waits : {false, true}) {
+    SCOPED_TRACE(waits ? "waits" : "may drop");
+    const std::uint64_t id = begin(waits ? waiting(kErrors, 10) : shared(kErrors));
+    publish({error(1, "a")});
+    const ServedPoll at = poll();
+    const std::string broken = "\x12\x7f";
+    const std::string good = reply_to_poll({error(2, "b")});
+    at.peer->reply(*at.stream, good + bytes(1, broken));
+    loop().run();
+    EXPECT_EQ(story(id), (Story{"subscribed", "a", "b", "resync dropped 1"}));
+    const ServedPoll next = poll();
+    EXPECT_EQ(next.subscriber, at.subscriber);
+    EXPECT_EQ(next.acknowledged, 2);
+    commands();
+    next.peer->reply(*next.stream, bytes(1, broken) + bytes(2, kPublisher));
+    loop().run();
+    EXPECT_EQ(commands(), (Story{"-6", "+6"}));
+    EXPECT_NE(poll().subscriber, at.subscriber);
+    publish({error(3, "c")});
+    EXPECT_EQ(story(id), (Story{"subscribed", "a", "b", "resync dropped 1", "resync dropped 1",
+                                "resync dropped", "c"}));
+    unsubscribe(id);
+  }
 }
 
 TEST_F(ClientSubscriber, AKeyThatThePublisherHasGivenUpIsAResync) {

@@ -210,28 +210,81 @@ TEST_F(ClientSubscriptionServer, NothingIsSentInTheNumbersOfAServerThatHasGone) 
   }
 }
 
-// As one behind a proxy may be, whose connection stays when the server is replaced.
-TEST_F(ClientSubscriptionServer, AServerThatSaysNowThisReleaseAndNowThatIsNotAskedInASpin) {
+// Behind a proxy that keeps the connection when the server is replaced.
+TEST_F(ClientSubscriptionServer, AnotherReleaseOnTheSameConnectionIsAskedWhatItIsBeforeAnythingElse) {
+  for (const bool publishes : {false, true}) {
+    SCOPED_TRACE(publishes ? "another publisher" : "a failed poll");
+    server.ray_version = "2.60.0";
+    server.publisher = kPublisher;
+    if (client) reconnect();
+    const std::uint64_t id = begin(shared(kErrors));
+    publish({error(1, "old")});
+    server.ray_version = "2.40.0";
+    const ServedPoll at = poll();
+    server.publisher = kOtherPublisher;
+    if (publishes) {
+      publish({error(1, "of numbers that are not known yet")});
+    } else {
+      at.peer->refuse(*at.stream, StatusCode::kUnavailable, "the backend has gone");
+    }
+    loop().advance(3 * kSecond);
+    EXPECT_EQ(commands(), Story{"+7"});
+    publish({error(2, "new")});
+    EXPECT_EQ(story(id), (Story{"subscribed", "old", "resync restarted", "new"}));
+    unsubscribe(id);
+    commands();
+  }
+  EXPECT_EQ(attempts(), 2u);
+}
+
+TEST_F(ClientSubscriptionServer, TwoServersThatAnswerInTurnsAreNotAskedInASpin) {
   const std::uint64_t id = begin(shared(kErrors));
   const auto serve_call = peer().on_call;
-  std::size_t asked = 0;
-  connector().on_call = [&](VirtualPeer& at, VirtualStream& stream) {
-    if (stream.path == kCheckAlivePath) {
-      at.reply(stream, alive_reply(asked++ == 0 ? "2.40.0" : "2.60.0"));
+  std::size_t polled = 0;
+  peer().on_call = [&](VirtualPeer& at, VirtualStream& stream) {
+    if (stream.path.ends_with("/GcsSubscriberPoll")) {
+      ++polled;
+      server.publisher = polled % 2 == 0 ? kPublisher : kOtherPublisher;
+      at.reply(stream, reply_to_poll({}));
     } else {
       serve_call(at, stream);
     }
   };
-  commands();
-  reconnect();
+  publish({});
   loop().advance(60 * kSecond);
-  EXPECT_LT(asked, 200u);
-  EXPECT_EQ(commands(), Story{}) << "it may end the one or the other";
+  EXPECT_LT(polled, 200u);
+  EXPECT_EQ(story(id).front(), "subscribed");
+}
+
+TEST_F(ClientSubscriptionServer, AServerThatSaysAnotherReleaseTheNextTimeIsTakenAtItsLastWord) {
+  const std::uint64_t id = begin(shared(kErrors));
+  const auto serve_call = peer().on_call;
+  for (const std::size_t lies : {1u, 2u, 3u, 4u, 1'000'000u}) {
+    SCOPED_TRACE(lies);
+    std::size_t asked = 0;
+    connector().on_call = [&](VirtualPeer& at, VirtualStream& stream) {
+      if (stream.path == kCheckAlivePath) {
+        const bool lie = asked < lies && asked % 2 == 0;
+        ++asked;
+        at.reply(stream, alive_reply(lie ? "2.40.0" : "2.60.0"));
+      } else {
+        serve_call(at, stream);
+      }
+    };
+    reconnect();
+    loop().advance(60 * kSecond);
+    EXPECT_LT(asked, 200u) << "it is not asked in a spin";
+    if (lies > 4) break;
+    EXPECT_EQ(commands().back(), "+6");
+    publish({error(static_cast<std::int64_t>(lies), "a")});
+    EXPECT_EQ(story(id).back(), "a");
+  }
   connector().on_call = serve_call;
   reconnect();
-  EXPECT_EQ(commands(), Story{"+6"});
-  publish({error(1, "a")});
-  EXPECT_EQ(story(id), (Story{"subscribed", "a"}));
+  loop().advance(60 * kSecond);
+  EXPECT_EQ(commands().back(), "+6");
+  publish({error(9, "b")});
+  EXPECT_EQ(story(id).back(), "b");
 }
 
 }  // namespace

@@ -166,6 +166,25 @@ TEST_F(ClientVersion, AServerThatComesBackAsAnotherReleaseEndsWhatWaits) {
   expect_mismatch(waiting);
 }
 
+// Behind a proxy that keeps the connection; it is whoever asks that finds out.
+TEST_F(ClientVersion, EveryAnswerToCheckAliveTellsTheReleaseThatCallsGoTo) {
+  make_ready();
+  get_for(kRay240, "first");
+  answer_version("2.40.0");
+  const auto ask = [&](std::string_view release) {
+    const std::uint64_t id = submit(Call::make(EventKind::kCall, *find_method(method::kCheckAlive)));
+    answer_version(release);
+    EXPECT_EQ(ended(id).status, Status::kOk);
+  };
+  ask("2.52.1");
+  expect_mismatch(get_for(kRay240, "old"));
+  get_for(kRay252, "new");
+  EXPECT_EQ(keys_in_flight(peer()), (Keys{"first", "new"}));
+  for (const char* none : {"", "nightly", "0.0.0"}) ask(none);
+  get_for(kRay252, "newer");
+  EXPECT_EQ(keys_in_flight(peer()), (Keys{"first", "new", "newer"}));
+}
+
 TEST_F(ClientVersion, UnderErrorANewClusterEndsWhatWaitsForTheRelease) {
   make_ready();
   const std::uint64_t id = get_for(kRay240, "key");
