@@ -173,9 +173,9 @@ void Subscriptions::refuse(Call& subscription) noexcept {
   for (const PubsubChannel& channel : server_.layout()->channels())
     names = join({names, names.empty() ? "" : ", ", channel.name});
   host_.fail(subscription, Status::kInvalidArgument, kFlagLocal,
-            join({"the server", release, " has no channel \"",
-                  transport::printable(std::string_view(name).substr(0, kLongestShown)),
-                  "\"; it has ", names}));
+             join({"the server", release, " has no channel \"",
+                   transport::printable(std::string_view(name).substr(0, kLongestShown)),
+                   "\"; it has ", names}));
 }
 
 // ---- Time -----------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import dataclasses
 import gc
 import io
@@ -25,6 +24,7 @@ from typing import Any
 import pytest
 from chaos import runner, workloads
 from chaos.callers import Caller, Log
+from chaos.memory import resident
 from chaos.oracles import Limits, judge
 from chaos.runner import Options, run
 
@@ -116,13 +116,6 @@ def test_a_new_cluster_is_an_error_that_names_both_or_is_adopted() -> None:
                 assert old.hex() in str(caught.value)
                 assert new.hex() in str(caught.value)
             assert adopting.kv.put("key", b"value")
-
-
-def resident() -> int:
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def counts(gcs: gcs_cffi.GcsClient) -> dict[str, int]:

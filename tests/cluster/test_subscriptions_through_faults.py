@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from chaos.memory import resident
 from chaos.proxy import Path, Proxy
 from chaos.subscribers import Publisher, Subscribers
 
@@ -191,9 +192,3 @@ def test_a_consumer_that_hardly_takes_anything_bounds_what_is_held(
             # What is held; under "wait" one reply beside; and what the allocators keep.
             reply = count * 10_000 if policy == "wait" else 0
             assert largest < held * 10_000 + reply + (24 << 20)
-
-
-def resident() -> int:
-    """Bytes of this process that are in memory."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * 4096

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from gcs_cffi import GcsClient
 
-_TWO_SERVICES_SINCE = (2, 56)
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -62,18 +60,9 @@ async def _log(gcs: GcsClient, _: tuple[int, ...]) -> Prepared:
     return Prepared(key, line.encode(), lambda: gcs.logs.publish({"lines": [line]}, key=key))
 
 
-async def _usage(gcs: GcsClient, release: tuple[int, ...]) -> Prepared:
+async def _usage(gcs: GcsClient, _: tuple[int, ...]) -> Prepared:
     key, text = os.urandom(28), os.urandom(8).hex()
-    split = release[:2] >= _TWO_SERVICES_SINCE
-    service = "ObservabilityPubSubService" if split else "InternalPubSubGcsService"
-    usage = messages.NodeResourceUsage(json=text)
-    message = messages.PubMessage(
-        channel_type="RAY_NODE_RESOURCE_USAGE_CHANNEL",
-        key_id=key,
-        node_resource_usage_message=usage,
-    )
-    request = messages.GcsPublishRequest(pub_messages=[message])
-    return Prepared(key, text.encode(), lambda: gcs.call(service, "GcsPublish", request))
+    return Prepared(key, text.encode(), lambda: gcs.resources.publish_usage(text, key=key))
 
 
 async def _actor(gcs: GcsClient, _: tuple[int, ...]) -> Prepared:

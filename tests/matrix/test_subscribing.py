@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 COMMANDS = "GcsSubscriberCommandBatch"
 PATIENCE = 20.0
-SERVICES_SINCE = (2, 56)
 
 
 async def arrived(subscription: Any) -> Any:
@@ -37,17 +36,6 @@ async def arrived(subscription: Any) -> Any:
     event = await subscription.next(PATIENCE)
     assert isinstance(event, Message), event
     return event
-
-
-async def publish_usage(gcs: GcsClient, release: tuple[int, ...], key: bytes, json: str) -> None:
-    split = release[:2] >= SERVICES_SINCE
-    service = "ObservabilityPubSubService" if split else "InternalPubSubGcsService"
-    message = messages.PubMessage(
-        channel_type="RAY_NODE_RESOURCE_USAGE_CHANNEL",
-        key_id=key,
-        node_resource_usage_message=messages.NodeResourceUsage(json=json),
-    )
-    await gcs.call(service, "GcsPublish", messages.GcsPublishRequest(pub_messages=[message]))
 
 
 def commands(gcs: GcsClient) -> int:
@@ -103,10 +91,10 @@ async def test_lines_arrive(gcs: GcsClient) -> None:
 
 
 @pytest.mark.method("subscribe (resource_usage)")
-async def test_resource_usage_arrives(gcs: GcsClient, release: tuple[int, ...]) -> None:
+async def test_resource_usage_arrives(gcs: GcsClient) -> None:
     key = os.urandom(8)
     async with gcs.subscribe("resource_usage", key) as usage:
-        await publish_usage(gcs, release, key, '{"cpu": 1}')
+        await gcs.resources.publish_usage('{"cpu": 1}', key=key)
         event = await arrived(usage)
         assert (event.key, event.value.json) == (key, '{"cpu": 1}')
 

@@ -211,7 +211,8 @@ TEST_F(ClientSubscriptionServer, NothingIsSentInTheNumbersOfAServerThatHasGone) 
 }
 
 // Behind a proxy that keeps the connection when the server is replaced.
-TEST_F(ClientSubscriptionServer, AnotherReleaseOnTheSameConnectionIsAskedWhatItIsBeforeAnythingElse) {
+TEST_F(ClientSubscriptionServer,
+       AnotherReleaseOnTheSameConnectionIsAskedWhatItIsBeforeAnythingElse) {
   for (const bool publishes : {false, true}) {
     SCOPED_TRACE(publishes ? "another publisher" : "a failed poll");
     server.ray_version = "2.60.0";

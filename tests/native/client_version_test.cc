@@ -172,7 +172,8 @@ TEST_F(ClientVersion, EveryAnswerToCheckAliveTellsTheReleaseThatCallsGoTo) {
   get_for(kRay240, "first");
   answer_version("2.40.0");
   const auto ask = [&](std::string_view release) {
-    const std::uint64_t id = submit(Call::make(EventKind::kCall, *find_method(method::kCheckAlive)));
+    const std::uint64_t id =
+        submit(Call::make(EventKind::kCall, *find_method(method::kCheckAlive)));
     answer_version(release);
     EXPECT_EQ(ended(id).status, Status::kOk);
   };

@@ -7,9 +7,7 @@ Another process publishes, so that what this one needs is the subscription's alo
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
-import os
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from chaos.memory import resident
 from helpers import PATIENCE, descriptors_flat
 
 import gcs_cffi
@@ -64,13 +63,6 @@ def publishing(address: str, count: int, size: int) -> Iterator[subprocess.Popen
             yield process
         finally:
             process.kill()
-
-
-def resident() -> int:
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Oracle:

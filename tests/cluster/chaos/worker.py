@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import gc
 import json
 import logging
 import os
@@ -35,6 +33,7 @@ from chaos.callers import (
     call_blocking,
     keep_calling,
 )
+from chaos.memory import resident
 from chaos.workloads import from_dict
 from gcs_cffi import _native, _reactor
 
@@ -288,14 +287,10 @@ def count_completions() -> None:
 
 def measure() -> dict[str, int]:
     """What the process has."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/statm") as statm:
-        pages = int(statm.read().split()[1])
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),
-        "rss": pages * os.sysconf("SC_PAGE_SIZE"),
+        "rss": resident(),
     }
 
 
