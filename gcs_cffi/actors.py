@@ -118,7 +118,8 @@ class Actors:
     ) -> Watch[ActorID, messages.ActorTableData]:
         """The actors, and every change of them: a `Watch`, to be entered and iterated.
 
-        It has what `list()` gives. An event of the GCS holds a part of that, and the actor is read
+        It has what `list()` gives, but for what changes without a word: the `address` of actors
+        that are being created or restarted. An event of the GCS holds a part of that, and the actor is read
         anew for the rest, which has become another by then if it changes quickly: of the states
         that have passed meanwhile, only what events hold is new.
 

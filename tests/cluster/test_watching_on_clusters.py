@@ -74,7 +74,11 @@ async def tables(gcs: GcsClient) -> list[dict[Any, Any]]:
         if node.state != messages.GcsNodeInfo.DEAD:
             node.ClearField("death_info")
     jobs = await gcs.jobs.list(skip_submission_info=True, skip_is_running_tasks=True)
-    return [{**nodes}, {**jobs}, {**await gcs.actors.list()}]
+    actors = await gcs.actors.list()
+    for actor in actors.values():
+        if actor.state not in (messages.ActorTableData.ALIVE, messages.ActorTableData.DEAD):
+            actor.ClearField("address")
+    return [{**nodes}, {**jobs}, {**actors}]
 
 
 async def same(gcs: GcsClient, followers: list[Follower]) -> list[dict[Any, Any]]:

@@ -215,6 +215,20 @@ def test_a_registration_is_the_whole_entry() -> None:
     assert applied(holding, actor("DEPENDENCIES_UNREADY")) == []
 
 
+@pytest.mark.parametrize("state", ["DEPENDENCIES_UNREADY", "PENDING_CREATION", "RESTARTING"])
+def test_where_an_actor_is_going_to_live_changes_without_a_word_and_is_left_out(state: str) -> None:
+    holding: Holding[Any, Any] = Holding(Actors())
+    first, second = {"port": 1}, {"port": 2}
+    assert applied(holding, actor(state, address=first), key=ACTOR) == [actor(state)]
+    assert holding.read({ACTOR: actor(state, address=second)}) == []
+    assert applied(holding, part(state, address=first, pid=3), read=actor(state, pid=3)) == [
+        actor(state, pid=3)
+    ]
+    alive = actor("ALIVE", address=second)
+    assert applied(holding, part("ALIVE", address=second), read=alive) == [alive]
+    assert alive.address.port == 2
+
+
 def test_an_actor_that_was_forgotten_meanwhile_goes() -> None:
     holding: Holding[Any, Any] = Holding(Actors())
     pairs = [(ACTOR, actor("DEPENDENCIES_UNREADY")), (ACTOR, part("DEAD"))]
