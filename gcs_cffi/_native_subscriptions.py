@@ -6,6 +6,7 @@ Invariant: nothing here blocks.
 
 from __future__ import annotations
 
+from struct import calcsize, unpack_from
 from typing import Final, Literal, NamedTuple
 
 from gcs_cffi import _native, _status
@@ -20,6 +21,8 @@ newest, of those kept here are dropped, and a `Resync` says how many."""
 
 Reason = Literal["dropped", "reconnected", "too_large", "expired", "restarted"]
 """"Why messages may be missing."""
+
+_END_SIZE: Final = calcsize("=I")
 
 SUBSCRIBED: Final[int] = lib.GCS_EVENT_SUBSCRIBED
 MESSAGE: Final[int] = lib.GCS_EVENT_MESSAGE
@@ -53,6 +56,45 @@ class Topic(NamedTuple):
     max_messages: int
     """What it may keep beside, under a policy that drops."""
     max_bytes: int
+
+
+class Run(NamedTuple):
+    """Messages of one subscription, as one event brings them."""
+
+    data: bytes
+    ends: tuple[int, ...]
+    """Where the key and the message of each end in `data`, alternately."""
+    first: int = 0
+    """The first that has not been read."""
+
+    @classmethod
+    def of(cls, data: bytes, count: int) -> Run:
+        """The bytes of an event with so many messages."""
+        return cls(data, unpack_from(f"={2 * count}I", data))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all keys and messages."""
+        return len(self.data) - _END_SIZE * len(self.ends)
+
+    def keys(self) -> list[bytes]:
+        """Those of the messages that have not been read."""
+        ends, first = self.ends, 2 * self.first
+        begin = ends[first - 1] if first else _END_SIZE * len(ends)
+        pairs = zip((begin, *ends[first + 1 : -1 : 2]), ends[first::2])
+        return [self.data[at:end] for at, end in pairs]
+
+    def messages(self) -> list[bytes]:
+        """Those that have not been read."""
+        first = 2 * self.first
+        return [
+            self.data[at:end] for at, end in zip(self.ends[first::2], self.ends[first + 1 :: 2])
+        ]
+
+    def after(self, count: int) -> Run | None:
+        """What is left of it when so many more have been read."""
+        first = self.first + count
+        return self._replace(first=first) if 2 * first < len(self.ends) else None
 
 
 def subscribe(client: int, topic: Topic, number: int, queue: _native.Queue) -> None:

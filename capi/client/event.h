@@ -57,6 +57,9 @@ class CompletionSink {
   // unwinding must be able to pass.
   virtual void deliver(EventList events) = 0;
 
+  // Whether a kMessage may hold a run of messages.
+  virtual bool takes_runs() const noexcept { return false; }
+
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
@@ -176,8 +179,9 @@ class EventList {
   bool empty() const noexcept { return first_ == nullptr; }
   std::size_t size() const noexcept { return size_; }
   Event* front() const noexcept { return first_; }
-  // Behind the first; the list is not empty.
-  Event* second() const noexcept { return first_->next_; }
+  // nullptr in an empty list; and behind the last.
+  Event* back() const noexcept { return last_; }
+  static const Event* after(const Event& event) noexcept { return event.next_; }
   void push_back(std::unique_ptr<Event> event) noexcept {
     Event* raw = event.release();
     raw->next_ = nullptr;

@@ -18,6 +18,10 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kLongestPeriod = 60 * kSecond;
 // A server that answers polls at once with nothing is not asked faster than this.
 constexpr std::int64_t kShortestPoll = kSecond;
+// A poll costs as much as fifty messages: after a reply with so many of them the next poll is not
+// sent sooner than this after the last one, so that more come with it.
+constexpr std::size_t kBusyReply = 16;
+constexpr std::int64_t kBusyPeriod = 1'000'000;
 // No server forgets a subscriber sooner.
 constexpr std::int64_t kShortestPatience = kSecond;
 
@@ -129,8 +133,10 @@ void Subscriber::drop_questions() noexcept {
 
 transport::TimePoint Subscriber::due() const noexcept {
   if (members_.empty() || !server_.layout() || !host_.is_ready()) return transport::kNever;
-  const bool has_to_say = command_ == 0 && !queued_.empty();
-  return has_to_say ? std::min(not_before_, established_until_) : established_until_;
+  transport::TimePoint due = established_until_;
+  if (command_ == 0 && !queued_.empty()) due = std::min(due, not_before_);
+  if (poll_after_ != 0 && may_poll()) due = std::min(due, poll_after_);
+  return due;
 }
 
 void Subscriber::step() noexcept {
@@ -139,9 +145,12 @@ void Subscriber::step() noexcept {
   if (not_before_ > host_.now()) return;
   if (established_until_ <= host_.now() || may_be_forgotten()) establish();
   send_commands();
-  if (establishing_) return;
-  const std::size_t wanted = probing_ ? polls_.size() : wants_messages() ? 1 : 0;
-  while (open_polls() < wanted && !establishing_) send_poll();
+  while (probing_ && open_polls() < polls_.size()) send_poll();
+  if (may_poll() && poll_after_ <= host_.now()) send_poll();
+}
+
+bool Subscriber::may_poll() const noexcept {
+  return !establishing_ && !probing_ && open_polls() == 0 && wants_messages();
 }
 
 bool Subscriber::wants_messages() const noexcept {
@@ -169,6 +178,7 @@ void Subscriber::send_poll() noexcept {
     call->long_poll = true;
     (polls_[0] == 0 ? polls_[0] : polls_[1]) = call->id;
     polled_at_ = host_.now();
+    poll_after_ = 0;
     host_.ask(std::move(call));
   } catch (const std::bad_alloc&) {
     failed_for(true, Status::kNoMemory, kFlagLocal | kFlagRetryable, {});
@@ -236,6 +246,7 @@ void Subscriber::read_reply(std::unique_ptr<Call> answer) noexcept {
     return;
   }
   if (reply->count > 0) {
+    if (reply->count >= kBusyReply) poll_after_ = polled_at_ + kBusyPeriod;
     const bool is_readable = exclusive_ ? hold(std::move(answer)) : deliver_all(*answer);
     if (!is_readable) give_up(ResyncReason::kDropped);
   } else if (!was_probing && open_polls() == 0) {
@@ -310,8 +321,7 @@ bool Subscriber::is_kept(const Call& answer) const noexcept {
 // Its consumer has stopped the polls for longer than a server is patient, for all that is known:
 // of a timeout in the server's environment nobody tells.
 bool Subscriber::may_be_forgotten() const noexcept {
-  return unacknowledged_ != 0 && !establishing_ && !probing_ && open_polls() == 0 &&
-         wants_messages() && host_.now() - heard_at_ >= kShortestPatience;
+  return unacknowledged_ != 0 && may_poll() && host_.now() - heard_at_ >= kShortestPatience;
 }
 
 void Subscriber::resync(Call& member, ResyncReason reason, std::uint64_t lost) noexcept {

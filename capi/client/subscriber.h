@@ -121,6 +121,7 @@ class Subscriber final : private Asker {
   // Polls.
   void send_poll() noexcept;
   bool wants_messages() const noexcept;
+  bool may_poll() const noexcept;
   void polled(std::unique_ptr<Call> answer) noexcept;
   void give_up(ResyncReason reason) noexcept;
   void read_reply(std::unique_ptr<Call> answer) noexcept;
@@ -157,6 +158,7 @@ class Subscriber final : private Asker {
   bool probing_ = false;      // the polls are out, and the publisher is not known yet
   std::array<std::uint64_t, 2> polls_{};
   transport::TimePoint polled_at_ = 0;
+  transport::TimePoint poll_after_ = 0;  // after a busy reply; else 0
 
   std::string publisher_;            // empty: none has answered yet
   std::int64_t seen_ = 0;            // the largest of its sequence ids that has come

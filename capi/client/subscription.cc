@@ -2,7 +2,6 @@
 #include "client/subscription.h"
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -43,26 +42,6 @@ std::string_view resync_text(ResyncReason reason) noexcept {
   return {};
 }
 
-std::unique_ptr<SubscriptionEvent> SubscriptionEvent::make(EventKind kind,
-                                                           std::span<const std::uint8_t> key,
-                                                           std::span<const std::uint8_t> payload) {
-  auto event = std::make_unique<SubscriptionEvent>(kind);
-  event->key_size_ = key.size();
-  event->size_ = kPrefix + key.size() + payload.size();
-  std::uint8_t* to = event->inline_;
-  if (event->size_ > kInline) {
-    event->large_ = std::make_unique_for_overwrite<std::uint8_t[]>(event->size_);
-    to = event->large_.get();
-  }
-  const std::uint32_t sizes[] = {static_cast<std::uint32_t>(key.size()),
-                                 static_cast<std::uint32_t>(payload.size())};
-  static_assert(sizeof sizes == kPrefix);
-  std::memcpy(to, sizes, kPrefix);
-  if (!key.empty()) std::memcpy(to + kPrefix, key.data(), key.size());
-  if (!payload.empty()) std::memcpy(to + kPrefix + key.size(), payload.data(), payload.size());
-  return event;
-}
-
 Subscription::Subscription(SubscriptionOptions options)
     : options_(std::move(options)),
       topic_(options_.channel + '\0' + options_.key),
@@ -82,15 +61,19 @@ void Subscription::announce(const Event& listener, EventList& out) noexcept {
 void Subscription::take(const Event& listener, std::span<const std::uint8_t> key,
                         std::span<const std::uint8_t> payload, std::int64_t sequence_id,
                         EventList& out) noexcept {
+  const bool may_leave = has_credit() && first_.empty() && kept_.empty() && mark_.empty();
+  if (may_leave && join_run(listener, key, payload, sequence_id, out)) {
+    spend(key.size() + payload.size());
+    return;
+  }
   std::unique_ptr<SubscriptionEvent> event;
   try {
-    event = SubscriptionEvent::make(EventKind::kMessage, key, payload);
+    event = SubscriptionEvent::make(key, payload, sequence_id);
   } catch (const std::bad_alloc&) {
     resync(listener, ResyncReason::kDropped, 1, out);
     return;
   }
-  event->number = sequence_id;
-  if (has_credit() && first_.empty() && kept_.empty() && mark_.empty()) {
+  if (may_leave) {
     spend(event->size());
     emit(listener, std::move(event), out);
     return;
@@ -164,6 +147,15 @@ void Subscription::grant(const Event& listener, std::uint64_t messages, std::uin
 void Subscription::spend(std::size_t size) noexcept {
   if (messages_ != kUnlimited) --messages_;
   if (bytes_ != kUnlimited) bytes_ -= static_cast<std::int64_t>(size);
+}
+
+bool Subscription::join_run(const Event& listener, std::span<const std::uint8_t> key,
+                            std::span<const std::uint8_t> payload, std::int64_t sequence_id,
+                            EventList& out) noexcept {
+  Event* const last = out.back();
+  return last != nullptr && last->kind == EventKind::kMessage && last->id == listener.id &&
+         last->sink.get() == listener.sink.get() && listener.sink && listener.sink->takes_runs() &&
+         static_cast<SubscriptionEvent&>(*last).append(key, payload, sequence_id);
 }
 
 void Subscription::emit(const Event& listener, std::unique_ptr<SubscriptionEvent> event,

@@ -53,37 +53,73 @@ struct SubscriptionOptions {
   std::uint64_t max_bytes = 0;
 };
 
-// Something that a subscription is told: it is its own, with a copy of the message. Its bytes are
-// the sizes of key and message as uint32_t, the key, and the message.
+// Something that a subscription is told: it is its own, with copies of the messages. Of a kMessage
+// there is one, or a run of several where the sink takes runs; the event shows the first of them.
 class SubscriptionEvent final : public Event {
  public:
   static constexpr std::size_t kInline = 192;
+  // A run of more than one has no more.
+  static constexpr std::size_t kLargestRun = 16384;
 
-  // Throws std::bad_alloc.
-  static std::unique_ptr<SubscriptionEvent> make(EventKind kind, std::span<const std::uint8_t> key,
-                                                 std::span<const std::uint8_t> payload);
+  // A message as it lies here. `bytes` are where the key ends and where the message ends, counted
+  // from their beginning, each as uint32_t, then the key and the message.
+  struct Item {
+    std::int64_t sequence_id = 0;
+    std::uint32_t key_end = 0;
+    std::span<const std::uint8_t> bytes;
+  };
+  static constexpr std::size_t kItemHead = 2 * sizeof(std::uint32_t);
+
+  // Goes through the messages of an event.
+  class Items {
+   public:
+    explicit Items(const SubscriptionEvent& event) noexcept
+        : rest_(event.rest()), left_(event.count_) {}
+    bool next(Item* item) noexcept;
+
+   private:
+    std::span<const std::uint8_t> rest_;
+    std::size_t left_;
+  };
+
+  // A message. Throws std::bad_alloc.
+  static std::unique_ptr<SubscriptionEvent> make(std::span<const std::uint8_t> key,
+                                                 std::span<const std::uint8_t> payload,
+                                                 std::int64_t sequence_id);
   explicit SubscriptionEvent(EventKind event_kind) noexcept : Event(event_kind) {}
 
-  std::span<const std::uint8_t> key() const noexcept override {
-    return size_ == 0 ? packed() : packed().subspan(kPrefix, key_size_);
-  }
-  std::span<const std::uint8_t> body() const noexcept override {
-    return size_ == 0 || shows_all_ ? packed() : packed().subspan(kPrefix + key_size_);
-  }
-  // Of key and message.
-  std::size_t size() const noexcept { return size_ == 0 ? 0 : size_ - kPrefix; }
-  // Empty but for a message.
-  std::span<const std::uint8_t> packed() const noexcept {
-    return {large_ ? large_.get() : inline_, size_};
-  }
-  // From now on body() is packed().
+  // Adds a message to the others. False without room or memory.
+  bool append(std::span<const std::uint8_t> key, std::span<const std::uint8_t> payload,
+              std::int64_t sequence_id) noexcept;
+  std::size_t count() const noexcept { return count_; }
+  // The first of several becomes an event of its own. Throws std::bad_alloc.
+  std::unique_ptr<SubscriptionEvent> take_first();
+  // The first `count` go; one at least stays.
+  void drop(std::size_t count) noexcept;
+
+  std::span<const std::uint8_t> key() const noexcept override;
+  std::span<const std::uint8_t> body() const noexcept override;
+  // Of a single message: its key and itself.
+  std::size_t size() const noexcept;
+  // From now on body() is all of the item's bytes.
   void show_all() noexcept { shows_all_ = true; }
 
  private:
-  static constexpr std::size_t kPrefix = 2 * sizeof(std::uint32_t);
+  static constexpr std::size_t kPrefix = sizeof(std::int64_t) + kItemHead;
 
-  std::size_t key_size_ = 0;
-  std::size_t size_ = 0;
+  Item first() const noexcept;
+  std::span<const std::uint8_t> rest() const noexcept {
+    return {(large_ ? large_.get() : inline_) + begin_, end_ - begin_};
+  }
+  // Throws std::bad_alloc.
+  void reserve(std::size_t size);
+  void put(std::span<const std::uint8_t> key, std::span<const std::uint8_t> payload,
+           std::int64_t sequence_id) noexcept;
+
+  std::size_t count_ = 0;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  std::size_t capacity_ = kInline;
   bool shows_all_ = false;
   std::unique_ptr<std::uint8_t[]> large_;
   std::uint8_t inline_[kInline];
@@ -137,6 +173,10 @@ class Subscription {
   bool fits(std::size_t size) const noexcept;
   void drop_first() noexcept;
   void take_marks_out() noexcept;
+  // Adds a message to the run that `out` ends with, if it is this subscription's.
+  static bool join_run(const Event& listener, std::span<const std::uint8_t> key,
+                       std::span<const std::uint8_t> payload, std::int64_t sequence_id,
+                       EventList& out) noexcept;
   void emit(const Event& listener, std::unique_ptr<SubscriptionEvent> event,
             EventList& out) noexcept;
   // Throws std::bad_alloc.

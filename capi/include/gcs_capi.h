@@ -572,8 +572,9 @@ enum { GCS_PACKED_ARENA_MIN = 65536 };
 
 /* Takes events in packed form. `arena` has at least GCS_PACKED_ARENA_MIN bytes. The bytes of an event are: the body; the entries
  * of GCS_EVENT_KV_KEYS, each as uint32_t size and bytes, and of _KV_MULTI_GET, each as two uint32_t sizes, key and value;
- * of GCS_EVENT_MESSAGE, which stands for a run of messages of one subscription, as many as `number` says, each as two uint32_t
- * sizes, key and body; of a failure, and of a state, closed, log, resync or
+ * of GCS_EVENT_MESSAGE, which stands for a run of messages of one subscription, as many as `number` says: for each two uint32_t,
+ * where its key and where its body end, counted from the first of these bytes, and then, without gaps, key and body of each;
+ * of a failure, and of a state, closed, log, resync or
  * end event, method, address and message, each ended by a NUL, and the details; a
  * long message is cut so that they have 16 KiB at most. Bodies and entries above 16 KiB come as a buffer. `timeout` is
  * waited for the first event as gcs_queue_wait() does, with its statuses; 0 does not wait and gives GCS_OK and a count of 0. */

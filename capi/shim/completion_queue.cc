@@ -8,10 +8,12 @@
 
 #include <cerrno>
 #include <chrono>
+#include <new>
 #include <system_error>
 
 #include "client/cancellation.h"
 #include "client/runtime.h"
+#include "client/subscription.h"
 #include "shim/callback.h"
 #include "shim/clock.h"
 #include "shim/lent_body.h"
@@ -89,17 +91,31 @@ void CompletionQueue::deliver_one(std::unique_ptr<Event> event) {
 std::size_t CompletionQueue::take(std::span<gcs_event*> out, EventList* due) {
   const std::lock_guard lock(mutex_);
   std::size_t count = 0;
-  while (!events_.empty()) {
-    if (events_.front()->kind == EventKind::kRelease) {
-      due->push_back(events_.pop_front());
-    } else if (count < out.size()) {
-      out[count++] = event_to_c(events_.pop_front());
-    } else {
-      break;
+  try {
+    while (!events_.empty()) {
+      if (events_.front()->kind == EventKind::kRelease) {
+        due->push_back(events_.pop_front());
+      } else if (count < out.size()) {
+        out[count] = event_to_c(take_one());
+        ++count;
+      } else {
+        break;
+      }
     }
+  } catch (const std::bad_alloc&) {
+    if (count == 0) throw;
   }
   unsignal_if_empty();
   return count;
+}
+
+// Of a run the first.
+std::unique_ptr<Event> CompletionQueue::take_one() {
+  if (events_.front()->kind == EventKind::kMessage) {
+    auto& run = static_cast<SubscriptionEvent&>(*events_.front());
+    if (run.count() > 1) return run.take_first();
+  }
+  return events_.pop_front();
 }
 
 EventList CompletionQueue::take_all() {

@@ -67,9 +67,11 @@ class CompletionQueue final : public CompletionSink {
 
   // May call the wake function, and release functions if the queue is closed.
   void deliver(EventList events) override;
+  bool takes_runs() const noexcept override { return true; }
   void deliver_one(std::unique_ptr<Event> event);
 
   // Fills `out`, and moves the lent bodies that it meets to `due`. Returns how many it has written.
+  // Throws std::bad_alloc if that is none, for lack of memory.
   std::size_t take(std::span<gcs_event*> out, EventList* due);
   // Takes everything, to be followed by give_back(): until then the queue counts as not empty and
   // stays signalled.
@@ -90,6 +92,7 @@ class CompletionQueue final : public CompletionSink {
 
  private:
   void dispose() noexcept override;
+  std::unique_ptr<Event> take_one();
   void open_descriptor();
   void signal() noexcept;
   void unsignal_if_empty() noexcept;

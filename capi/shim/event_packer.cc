@@ -83,10 +83,14 @@ void EventPacker::pack(EventList& events, EventList& due) noexcept {
     slot = {event->id, 0,      static_cast<std::uint16_t>(event->kind), 0, event->number, used_,
             0,         nullptr};
     const std::size_t before = used_;
-    const Bytes bytes = event->kind == EventKind::kMessage ? pack_messages(events, &slot)
-                                                           : pack_bytes(*event, &slot);
+    const bool is_message = event->kind == EventKind::kMessage;
+    const Bytes bytes = is_message ? pack_messages(events, &slot) : pack_bytes(*event, &slot);
     if (bytes == Bytes::kNoRoom) return;
     slot.size = used_ - before;
+    if (is_message && bytes == Bytes::kPacked) {
+      ++count_;
+      continue;
+    }
     // After the bytes: without memory for them the event turns into a failure.
     std::unique_ptr<Event> taken = events.pop_front();
     slot.status = c_status(taken->status);
@@ -111,33 +115,62 @@ EventPacker::Bytes EventPacker::pack_bytes(Event& event, gcs_packed_event* slot)
   return Bytes::kPacked;
 }
 
-// A run of one subscription's. All but the last are taken here.
+// A run of one subscription's: where the key and the message of each end, and then their bytes.
+// What is packed is taken from `events`.
 EventPacker::Bytes EventPacker::pack_messages(EventList& events, gcs_packed_event* slot) noexcept {
-  constexpr std::int64_t kLongestRun = 64;
-  slot->number = 0;
-  std::size_t size = 0;
-  for (;;) {
+  const Run run = measure_run(events);
+  if (run.count == 0) {
     auto& message = static_cast<SubscriptionEvent&>(*events.front());
-    const kv::Bytes bytes = message.packed();
-    if (slot->number == 0 && bytes.size() > kLargestCopied) {
-      message.show_all();
-      slot->number = 1;
-      return Bytes::kBuffer;
-    }
-    if (bytes.size() > left()) return Bytes::kNoRoom;
-    std::memcpy(room(), bytes.data(), bytes.size());
-    used_ += bytes.size();
-    size += bytes.size();
-    ++slot->number;
-    const Event* const next = events.second();
-    if (slot->number == kLongestRun || next == nullptr || next->kind != EventKind::kMessage ||
-        next->id != slot->id) {
-      return Bytes::kPacked;
-    }
-    const std::size_t next_size = static_cast<const SubscriptionEvent&>(*next).packed().size();
-    if (next_size > left() || size + next_size > kLargestCopied) return Bytes::kPacked;
-    events.pop_front();
+    if (message.size() + SubscriptionEvent::kItemHead <= kLargestCopied) return Bytes::kNoRoom;
+    message.show_all();
+    slot->number = 1;
+    return Bytes::kBuffer;
   }
+  std::uint8_t* head = room();
+  std::uint8_t* const begin = head;
+  std::uint8_t* at = head + run.count * SubscriptionEvent::kItemHead;
+  for (std::size_t left = run.count; left > 0;) {
+    auto& event = static_cast<SubscriptionEvent&>(*events.front());
+    const std::size_t count = std::min(left, event.count());
+    SubscriptionEvent::Items items(event);
+    SubscriptionEvent::Item item;
+    for (std::size_t i = 0; i < count && items.next(&item); ++i) {
+      const std::span<const std::uint8_t> bytes = item.bytes.subspan(SubscriptionEvent::kItemHead);
+      const auto offset = static_cast<std::size_t>(at - begin);
+      head = put_size(head, offset + item.key_end - SubscriptionEvent::kItemHead);
+      head = put_size(head, offset + bytes.size());
+      at = std::copy(bytes.begin(), bytes.end(), at);
+    }
+    left -= count;
+    if (count == event.count()) {
+      events.pop_front();
+    } else {
+      event.drop(count);
+    }
+  }
+  used_ += run.size;
+  slot->number = static_cast<std::int64_t>(run.count);
+  return Bytes::kPacked;
+}
+
+// How many of the messages at the front go together, and their bytes when they are packed.
+EventPacker::Run EventPacker::measure_run(const EventList& events) const noexcept {
+  const std::size_t most = std::min(left(), kLargestRun);
+  Run run;
+  const std::uint64_t id = events.front()->id;
+  for (const Event* event = events.front();
+       event != nullptr && event->kind == EventKind::kMessage && event->id == id;
+       event = EventList::after(*event)) {
+    SubscriptionEvent::Items items(static_cast<const SubscriptionEvent&>(*event));
+    for (SubscriptionEvent::Item item; items.next(&item);) {
+      const bool fits = item.bytes.size() <= most - run.size &&
+                        (run.count > 0 || item.bytes.size() <= kLargestCopied);
+      if (!fits) return run;
+      run.size += item.bytes.size();
+      ++run.count;
+    }
+  }
+  return run;
 }
 
 EventPacker::Bytes EventPacker::pack_text(const Event& event) noexcept {

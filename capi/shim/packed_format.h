@@ -50,6 +50,8 @@ class EventPacker {
  public:
   // Bodies up to this size are copied into the arena; larger ones are handed over as a buffer.
   static constexpr std::size_t kLargestCopied = 16384;
+  // Of several messages in one event.
+  static constexpr std::size_t kLargestRun = 32768;
 
   EventPacker(std::span<gcs_packed_event> slots, std::span<std::uint8_t> arena) noexcept
       : slots_(slots), arena_(arena) {}
@@ -64,6 +66,11 @@ class EventPacker {
   enum class Bytes { kPacked, kBuffer, kNoRoom };
 
   Bytes pack_bytes(Event& event, gcs_packed_event* slot) noexcept;
+  struct Run {
+    std::size_t count = 0;
+    std::size_t size = 0;
+  };
+  Run measure_run(const EventList& events) const noexcept;
   Bytes pack_messages(EventList& events, gcs_packed_event* slot) noexcept;
   Bytes pack_text(const Event& event) noexcept;
   Bytes pack_entries(Event& event, gcs_packed_event* slot) noexcept;

@@ -13,13 +13,14 @@ Invariants:
 from __future__ import annotations
 
 import math
-import struct
 from collections import deque
+from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from gcs_cffi import _status
 from gcs_cffi._arguments import Deadline, boolean, integer, nanoseconds, text
-from gcs_cffi._native_subscriptions import MESSAGE, REASONS, Policy, Topic, grant
+from gcs_cffi._native_subscriptions import MESSAGE, REASONS, Policy, Run, Topic, grant
 from gcs_cffi._packed import event_text
 from gcs_cffi._published import MESSAGES, Message, Resync, key_of
 from gcs_cffi._release import known
@@ -27,7 +28,7 @@ from gcs_cffi._sync._typed import reader_of
 from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from typing_extensions import Self
@@ -44,9 +45,7 @@ _MOST: Final = (1 << 63) - 1
 _POLL: Final = known(
     "ControlPlanePubSubGcsService/GcsSubscriberPoll", "InternalPubSubGcsService/GcsSubscriberPoll"
 )
-_new: Final = tuple.__new__
-_SIZES: Final = struct.Struct("=II")
-_sizes: Final = _SIZES.unpack_from
+_message: Final = partial(tuple.__new__, Message)
 
 
 class Subscription:
@@ -67,7 +66,7 @@ class Subscription:
         "_key_type",
         "_read",
         "_ready",
-        "_rest",
+        "_run",
         "_stream",
         "_taken",
         "_taken_bytes",
@@ -109,7 +108,7 @@ class Subscription:
         )
         self._taken = self._taken_bytes = 0
         self._ready: deque[Message | Resync] = deque()
-        self._rest = b""  # of a run: messages that have not been read
+        self._run: Run | None = None  # that has not been read to its end
         self._stream: Stream | None = None
 
     def __enter__(self) -> Self:
@@ -190,7 +189,7 @@ class Subscription:
         if self._stream is not None:
             self._stream.close()
             self._ready.clear()
-            self._rest = b""
+            self._run = None
 
     def _fill(self, timeout: float | None) -> bool:
         """Waits until something is in `_ready`; False at the end."""
@@ -199,8 +198,8 @@ class Subscription:
             raise RuntimeError("a subscription is entered before it is iterated: use `with`")
         self._give_back(stream)
         while not self._ready:
-            if self._rest:
-                self._read_messages()
+            if self._run is not None:
+                self._read_messages(self._run)
             elif stream.wait(timeout):
                 self._take(stream.events.popleft())
             else:
@@ -212,8 +211,8 @@ class Subscription:
         kind, flags, number, body = event
         if kind == MESSAGE:
             self._taken += number
-            self._taken_bytes += len(body) - _SIZES.size * number
-            self._rest = body
+            run = self._run = Run.of(body, number)
+            self._taken_bytes += run.size
             return
         self._taken += 1
         reason = REASONS[flags]
@@ -221,27 +220,26 @@ class Subscription:
             self._read = MESSAGES[self.channel][0]  # of another server, maybe
         self._ready.append(Resync(reason, number, event_text(body)))
 
-    def _read_messages(self) -> None:
+    def _read_messages(self, run: Run) -> None:
         """Makes messages of the bytes of a run of them."""
         read = self._read if callable(self._read) else self._reader(None)
-        run, self._rest = self._rest, b""
-        key_type, append = self._key_type, self._ready.append
-        plain = key_type is bytes and read is bytes
-        at, end = 0, len(run)
+        ready, before = self._ready, len(self._ready)
+        keys: Iterable[Any]
+        values: Iterable[Any]
+        key_type = self._key_type
+        self._run = None
         try:
-            while at < end:
-                key_size, size = _sizes(run, at)
-                key = at + 8
-                value = key + key_size
-                at = value + size
-                if plain:
-                    append(_new(Message, (run[key:value], run[value:at])))
-                else:
-                    append(_new(Message, (key_type(run[key:value]), read(run[value:at]))))
+            if self._topic.key:  # it is that of each
+                keys = repeat(key_type(self._topic.key))
+            else:
+                keys = run.keys() if key_type is bytes else map(key_type, run.keys())
+            values = run.messages() if read is bytes else map(read, run.messages())
+            ready.extend(map(_message, zip(keys, values)))
         except Exception as error:  # noqa: BLE001 (protobuf, and what a peer made of it)
             # What cannot be read is told when what came before it has been taken.
-            self._rest = run[key - 8 :] if self._ready else run[at:]
-            if not self._ready:
+            readable = len(ready) - before
+            self._run = run.after(readable or 1)
+            if not readable:
                 text = f"what was published on {self.channel!r} cannot be read: {error!r}"
                 raise from_status(
                     _status.INTERNAL, _status.FLAG_LOCAL, text, _POLL[0].path, self._channel.address
