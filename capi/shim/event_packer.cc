@@ -163,9 +163,7 @@ EventPacker::Run EventPacker::measure_run(const EventList& events) const noexcep
        event = EventList::after(*event)) {
     SubscriptionEvent::Items items(static_cast<const SubscriptionEvent&>(*event));
     for (SubscriptionEvent::Item item; items.next(&item);) {
-      const bool fits = item.bytes.size() <= most - run.size &&
-                        (run.count > 0 || item.bytes.size() <= kLargestCopied);
-      if (!fits) return run;
+      if (item.bytes.size() > std::min(most - run.size, kLargestCopied)) return run;
       run.size += item.bytes.size();
       ++run.count;
     }

@@ -238,6 +238,31 @@ TEST_F(ClientSubscriber, WhatWasReceivedIsAcknowledgedByTheNextPoll) {
   EXPECT_EQ(story(id), (Story{"subscribed", "1", "2", "3", "10", "11", "12"}));
 }
 
+// A poll costs both sides as much as many messages.
+TEST_F(ClientSubscriber, AfterManyMessagesTheNextPollWaitsForMoreAMillisecondAfterTheLast) {
+  for (const bool waits : {false, true}) {
+    SCOPED_TRACE(waits ? "waits" : "may drop");
+    const std::uint64_t id = begin(waits ? waiting(kErrors, 1000) : shared(kErrors));
+    std::vector<Published> many;
+    for (std::int64_t i = 1; i <= 16; ++i) many.push_back(error(i, "m"));
+    publish(many);
+    EXPECT_EQ(story(id).size(), 17u);
+    EXPECT_TRUE(polls().empty());
+    loop().advance(kMillisecond - 1);
+    EXPECT_TRUE(polls().empty());
+    loop().advance(1);
+    EXPECT_EQ(poll().acknowledged, 16);
+    publish({error(17, "few")});
+    EXPECT_EQ(poll().acknowledged, 17) << "after few it does not wait";
+    loop().advance(kMillisecond);
+    many.clear();
+    for (std::int64_t i = 18; i <= 40; ++i) many.push_back(error(i, "m"));
+    publish(many);
+    EXPECT_EQ(poll().acknowledged, 40) << "the last one took longer than that";
+    unsubscribe(id);
+  }
+}
+
 TEST_F(ClientSubscriber, WhatTheServerSendsAgainIsDeliveredOnce) {
   for (const bool waits : {false, true}) {
     const std::uint64_t id = begin(waits ? waiting(kErrors, 100) : shared(kErrors));
