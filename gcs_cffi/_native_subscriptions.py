@@ -81,15 +81,14 @@ class Run(NamedTuple):
         """Those of the messages that have not been read."""
         ends, first = self.ends, 2 * self.first
         begin = ends[first - 1] if first else _END_SIZE * len(ends)
-        pairs = zip((begin, *ends[first + 1 : -1 : 2]), ends[first::2])
+        pairs = zip((begin, *ends[first + 1 : -1 : 2]), ends[first::2], strict=True)
         return [self.data[at:end] for at, end in pairs]
 
     def messages(self) -> list[bytes]:
         """Those that have not been read."""
         first = 2 * self.first
-        return [
-            self.data[at:end] for at, end in zip(self.ends[first::2], self.ends[first + 1 :: 2])
-        ]
+        pairs = zip(self.ends[first::2], self.ends[first + 1 :: 2], strict=True)
+        return [self.data[at:end] for at, end in pairs]
 
     def after(self, count: int) -> Run | None:
         """What is left of it when so many more have been read."""

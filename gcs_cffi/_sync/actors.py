@@ -120,9 +120,9 @@ class Actors:
         """The actors, and every change of them: a `Watch`, to be entered and iterated.
 
         It has what `list()` gives, but for what changes without a word: the `address` of actors
-        that are being created or restarted. An event of the GCS holds a part of that, and the actor is read
-        anew for the rest, which has become another by then if it changes quickly: of the states
-        that have passed meanwhile, only what events hold is new.
+        that are being created or restarted. An event of the GCS holds a part of that, and the actor
+        is read anew for the rest, which has become another by then if it changes quickly: of the
+        states that have passed meanwhile, only what events hold is new.
 
         Args:
             max_messages: how many messages are held that nobody has asked for, beside one reply of

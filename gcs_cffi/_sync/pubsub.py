@@ -234,7 +234,7 @@ class Subscription:
             else:
                 keys = run.keys() if key_type is bytes else map(key_type, run.keys())
             values = run.messages() if read is bytes else map(read, run.messages())
-            ready.extend(map(_message, zip(keys, values)))
+            ready.extend(map(_message, zip(keys, values, strict=False)))
         except Exception as error:  # noqa: BLE001 (protobuf, and what a peer made of it)
             # What cannot be read is told when what came before it has been taken.
             readable = len(ready) - before
