@@ -94,6 +94,11 @@ class Stream:
             self._queue.close()
             raise
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has neither ended, as far as it is known, nor been closed."""
+        return not self._ended
+
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until there is something in `events`; False at the end, and from then on.
 

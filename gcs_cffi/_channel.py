@@ -94,6 +94,11 @@ class Stream:
             del reactor.streams[self.id]
             raise
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has neither ended nor been closed."""
+        return self.id in self._reactor.streams
+
     async def wait(self, timeout: float | None = None) -> bool:
         """Waits until there is something in `events`; False at the end, and from then on.
 

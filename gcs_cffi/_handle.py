@@ -121,6 +121,11 @@ class ClientHandle:
     def _inherited(self) -> bool:
         return self._process is not _native.process()
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is neither closed nor another process's."""
+        return bool(self.handle) and not self._inherited
+
     def __reduce__(self) -> Never:
         """Clients do not go to other processes, nor are they copied."""
         raise TypeError("a client belongs to its process: pass its address on, and connect there")

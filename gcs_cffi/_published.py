@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar
 
-from gcs_cffi.ids import ActorID, JobID, NodeID, WorkerID
+from gcs_cffi.ids import ActorID, BaseID, JobID, NodeID, WorkerID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,42 +37,58 @@ ValueT = TypeVar("ValueT")
 
 
 class Message(NamedTuple):
-    """Something that was published."""
+    """Something that was published.
+
+    Attributes:
+        key: what it is about: an `ActorID`, `JobID`, `NodeID` (of nodes and node_liveness) or
+            `WorkerID`; of errors, logs and resource_usage bytes that the publisher has chosen.
+        value: a message of `gcs_cffi.messages`: `ErrorTableData` (errors), `LogBatch` (logs),
+            `NodeResourceUsage` (resource_usage), `ActorTableData`, `JobTableData`, `GcsNodeInfo`
+            (nodes), `GcsNodeAddressAndLiveness` (node_liveness), `WorkerDeltaData`; its bytes where
+            `raw` was asked for, and of other channels.
+    """
 
     key: Any
-    """What it is about: an id for actors, jobs, nodes, node_liveness and workers, else bytes."""
     value: Any
-    """The message, of `gcs_cffi.messages`; its bytes where `raw` was asked for."""
 
 
 class Resync(NamedTuple):
-    """Messages may be missing here: what was derived from them is to be read anew."""
+    """Messages may be missing here: what was derived from them is to be read anew.
+
+    Attributes:
+        reason: "restarted": the GCS has, and what it had not delivered is gone; "expired": the
+            server was not asked for longer than it keeps messages; "too_large": a reply was over
+            `max_receive_message`; "reconnected": the connection was lost, and this channel tells of
+            changes of a table; "dropped": the policy has dropped some, or they could not be read.
+            Of several reasons the first of these.
+        lost: how many were dropped here. How many a server has lost nobody knows: 0 does not mean
+            that there are none.
+        text: the reason, in words.
+    """
 
     reason: Reason
-    """"restarted": the GCS has; "expired": the server was not asked for longer than it keeps
-    messages; "too_large": a reply was over `max_receive_message`; "reconnected": the connection was
-    lost, and this channel tells of changes of a table; "dropped": the policy has dropped some. Of
-    several reasons the first of these."""
     lost: int
-    """How many were dropped here."""
     text: str
-    """The reason, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[IdT, ValueT]):
-    """An entry of a table that has come, changed or gone."""
+    """An entry of a table that has come, changed or gone.
+
+    Attributes:
+        id: whose entry it is.
+        value: the entry, a message of `gcs_cffi.messages`; None if the table does not have it any
+            more.
+        before: the same before; None if it is new.
+    """
 
     id: IdT
-    """Whose entry it is."""
     value: ValueT | None
-    """The entry, a message of `gcs_cffi.messages`; None if the table does not have it any more."""
     before: ValueT | None
-    """The same before; None if it is new."""
 
 
-def key_of(key: bytes | str | AnyID | None) -> bytes:
-    """A key as bytes; none is empty."""
+def key_of(channel: str, key: bytes | str | AnyID | None) -> bytes:
+    """A key of a channel as bytes; none is empty. Jobs' errors and logs have their ids as digits."""
     if key is None:
         return b""
     if isinstance(key, str):
@@ -80,4 +96,5 @@ def key_of(key: bytes | str | AnyID | None) -> bytes:
     raw = key if isinstance(key, bytes) else getattr(key, "binary", lambda: None)()
     if not isinstance(raw, bytes):
         raise TypeError(f"a key is bytes, str or an id, not {type(key).__name__}")
-    return bytes(raw)
+    is_id = isinstance(key, BaseID) or not isinstance(key, bytes)
+    return raw.hex().encode() if is_id and channel in ("errors", "logs") else bytes(raw)

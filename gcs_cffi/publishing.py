@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gcs_cffi import messages
@@ -14,7 +15,6 @@ from gcs_cffi._typed import call
 from gcs_cffi.ids import JobID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from google.protobuf.message import Message
@@ -131,11 +131,13 @@ class Logs:
         """Publishes lines to those who have subscribed to logs. RPC: GcsPublish.
 
         Args:
-            batch: the lines, with `ip`, `pid` (a str) and `job_id` (hexadecimal digits) of who
-                wrote them; a message or its fields.
+            batch: the lines, with `ip`, `pid` (a str) and `job_id` (hexadecimal digits, or a
+                `JobID`) of who wrote them; a message or its fields.
             key: what subscribers of one key find it by. None: the `job_id`.
             timeout: see above.
         """
+        if isinstance(batch, Mapping) and isinstance(batch.get("job_id"), JobID):
+            batch = {**batch, "job_id": batch["job_id"].hex()}
         data = bundled(messages.LogBatch, batch, "batch")
         if key is None:
             key = data.job_id

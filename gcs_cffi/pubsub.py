@@ -12,6 +12,8 @@ Invariants:
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections import deque
 from functools import partial
 from itertools import repeat
@@ -103,7 +105,7 @@ class Subscription:
         kept, kept_size = (0, 0) if policy == "wait" else (held // 2, size // 2)
         self._credit = (held - kept, size - kept_size)
         self._topic = Topic(
-            name, key_of(key), policy, nanoseconds(timeout), *self._credit, kept, kept_size
+            name, key_of(name, key), policy, nanoseconds(timeout), *self._credit, kept, kept_size
         )
         self._taken = self._taken_bytes = 0
         self._ready: deque[Message | Resync] = deque()
@@ -121,7 +123,7 @@ class Subscription:
             GcsError: the client is closed, or the GCS refuses.
         """
         if self._stream is not None:
-            raise RuntimeError("a subscription can be entered once: make another one")
+            raise RuntimeError("it can be entered once: make another one")
         deadline = Deadline(self._timeout, self._channel.default_timeout)
         stream = self._stream = await self._channel.subscribe(self._topic)
         try:
@@ -152,7 +154,8 @@ class Subscription:
 
         Raises:
             RuntimeError: it was not entered; or another event loop waits, or somebody else.
-            ClusterChangedError: the GCS has come back as another cluster.
+            ClusterChangedError: the GCS has come back as another cluster. Like each error that ends
+                the subscription it is raised once; then the iteration ends.
             GcsError: the GCS has refused for a minute what it had accepted before, or has published
                 what cannot be read.
         """
@@ -167,10 +170,10 @@ class Subscription:
             timeout: in seconds; None for none, 0 for what is there already.
 
         Returns:
-            The event; None when the subscription has ended.
+            The event; None when the subscription has ended, also by an error that was raised before.
 
         Raises:
-            TimeoutError: the timeout expired.
+            TimeoutError: the timeout expired; as after a cancellation nothing is lost.
             RuntimeError, GcsError: as the iteration does.
         """
         if timeout is not None:
@@ -180,7 +183,7 @@ class Subscription:
         return self._ready.popleft()
 
     def next_ready(self) -> Message | Resync | None:
-        """The next event that came with the last one; None when it has to be waited for."""
+        """The next event that came with the last one; None if `next()` has to look for one."""
         return self._ready.popleft() if self._ready else None
 
     async def close(self) -> None:
@@ -194,7 +197,7 @@ class Subscription:
         """Waits until something is in `_ready`; False at the end."""
         stream = self._stream
         if stream is None:
-            raise RuntimeError("a subscription is entered before it is iterated: use `with`")
+            raise RuntimeError("enter it first: what is not entered has no events")
         self._give_back(stream)
         while not self._ready:
             if self._run is not None:
@@ -264,6 +267,19 @@ class Subscription:
         if self._taken * 2 >= messages or self._taken_bytes * 2 >= size:
             grant(self._channel.handle, stream.id, self._taken, self._taken_bytes)
             self._taken = self._taken_bytes = 0
+
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        """Ends it, and warns: what is not left goes on to be held."""
+        stream = getattr(self, "_stream", None)
+        if stream is None or ending() or not self._channel.is_usable or not stream.is_open:
+            return
+        stream.close()
+        warnings.warn(
+            f"a subscription to {self.channel!r} was never left: use `with`, `async with` or close()",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
 
     def __repr__(self) -> str:
         """The channel and the key."""

@@ -21,6 +21,7 @@ from gcs_cffi._sync.pubsub import Subscription
 from gcs_cffi._sync.resources import Resources
 from gcs_cffi._sync.runtime_envs import RuntimeEnvs
 from gcs_cffi._sync.tasks import Tasks
+from gcs_cffi._sync.watching import Watch
 from gcs_cffi._sync.workers import Workers
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "StateWatch",
     "Subscription",
     "Tasks",
+    "Watch",
     "Workers",
     "connect",
 ]

@@ -353,7 +353,7 @@ GCS_API gcs_status gcs_kv_keys(gcs_client client, gcs_bytes name_space, gcs_byte
  * wherever messages may be missing, after which what was derived from them is read anew; and one GCS_EVENT_SUBSCRIPTION_END.
  *
  * Credit bounds what is outstanding: a message leaves the library while there is credit of both kinds, and takes 1 of the
- * one and its size, key included, of the other; a resync takes 1 and 0. Give back what was dealt with by
+ * one and its size, key included, of the other, which it may overdraw; a resync takes 1 and 0. Give back what was dealt with by
  * gcs_subscription_credit(). What happens without credit is the policy. */
 
 enum {
@@ -395,7 +395,7 @@ GCS_API gcs_status gcs_subscribe_options_init(gcs_subscribe_options *options, si
  * is an id has the id's length (actors 16 bytes, jobs 4, nodes, node_liveness and workers 28). Ends with GCS_UNSUPPORTED or
  * GCS_INVALID_ARGUMENT, before the server is asked, if it has no such channel; with GCS_CANCELLED by gcs_unsubscribe();
  * GCS_CLOSED with the client; GCS_CLUSTER_CHANGED as calls do; GCS_DEADLINE if the timeout came first; and with the server's
- * own error if it refuses at the beginning, or later for a minute. *id as in gcs_call().
+ * own error if it refuses at the beginning, or later for a minute. It counts as a pending call. *id as in gcs_call().
  * RPCs: GcsSubscriberCommandBatch and GcsSubscriberPoll of ControlPlanePubSubGcsService and ObservabilityPubSubService, before Ray 2.56
  * of InternalPubSubGcsService; for what the server is, CheckAlive, GetInternalConfig and ServerReflectionInfo. */
 GCS_API gcs_status gcs_subscribe(gcs_client client, const char *channel, gcs_bytes key,
@@ -494,7 +494,8 @@ GCS_API gcs_status gcs_queue_fd(gcs_queue queue, int32_t *out_fd);
 GCS_API void gcs_queue_push(void *user, gcs_event *event);
 
 /* Takes up to `capacity` events, which are then yours; *out_count may be 0. Never blocks. Lent bodies whose release has come
- * due are released in here; those show as no event. */
+ * due are released in here; those show as no event. Any number of threads may drain, by this function and the packed one: what
+ * one of them is given stands before whatever is given later. */
 GCS_API gcs_status gcs_queue_drain(gcs_queue queue, gcs_event **events, size_t capacity, size_t *out_count);
 
 /* Blocks until the queue is non-empty: GCS_OK; GCS_DEADLINE after `timeout`; GCS_INTERRUPTED when a signal handler ran;
@@ -573,7 +574,8 @@ enum { GCS_PACKED_ARENA_MIN = 65536 };
 /* Takes events in packed form. `arena` has at least GCS_PACKED_ARENA_MIN bytes. The bytes of an event are: the body; the entries
  * of GCS_EVENT_KV_KEYS, each as uint32_t size and bytes, and of _KV_MULTI_GET, each as two uint32_t sizes, key and value;
  * of GCS_EVENT_MESSAGE, which stands for a run of messages of one subscription, as many as `number` says: for each two uint32_t,
- * where its key and where its body end, counted from the first of these bytes, and then, without gaps, key and body of each;
+ * where its key and where its body end, counted from the first of these bytes, and then, without gaps, key and body of each
+ * (sequence ids are not told; a message above 16 KiB comes alone, with these bytes in a buffer);
  * of a failure, and of a state, closed, log, resync or
  * end event, method, address and message, each ended by a NUL, and the details; a
  * long message is cut so that they have 16 KiB at most. Bodies and entries above 16 KiB come as a buffer. `timeout` is

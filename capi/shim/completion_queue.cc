@@ -89,6 +89,7 @@ void CompletionQueue::deliver_one(std::unique_ptr<Event> event) {
 }
 
 std::size_t CompletionQueue::take(std::span<gcs_event*> out, EventList* due) {
+  const auto drain = begin_drain();
   const std::lock_guard lock(mutex_);
   std::size_t count = 0;
   try {
@@ -143,6 +144,8 @@ Status CompletionQueue::wait(std::int64_t timeout) {
   const std::int64_t until = timeout < 0 ? kForever : deadline_after(timeout);
   for (;;) {
     {
+      // What another one has taken, and may give back, is neither here nor gone.
+      const auto drain = begin_drain();
       const std::lock_guard lock(mutex_);
       if (closed_) return Status::kClosed;
       if (!events_.empty()) return Status::kOk;

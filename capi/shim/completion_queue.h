@@ -12,8 +12,12 @@
 // - Never more events than calls that were accepted, each of which brought its own: a queue does
 //   not overflow.
 //
-// Locks: one, held only to move lists around and to write or read the descriptor. The wake
-// function, release functions and destructors of events run without it.
+// - Events are taken in their order: whoever takes some has either left or given back the rest when
+//   the next one takes, and only then is a lent body due that stood behind them.
+//
+// Locks: one for the lists, held only to move them around and to write or read the descriptor; and
+// before it one that whoever takes holds until it has given back. The wake function and release
+// functions run without them.
 //
 // Threads: any. References: the handle and every pending call hold one; the descriptor is closed
 // with the last.
@@ -70,6 +74,8 @@ class CompletionQueue final : public CompletionSink {
   bool takes_runs() const noexcept override { return true; }
   void deliver_one(std::unique_ptr<Event> event);
 
+  // Nobody else takes while it is held. For take_all() and give_back(); take() does it itself.
+  std::unique_lock<std::mutex> begin_drain() { return std::unique_lock(drain_mutex_); }
   // Fills `out`, and moves the lent bodies that it meets to `due`. Returns how many it has written.
   // Throws std::bad_alloc if that is none, for lack of memory.
   std::size_t take(std::span<gcs_event*> out, EventList* due);
@@ -101,6 +107,7 @@ class CompletionQueue final : public CompletionSink {
   void* const wake_user_;
   const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
   const std::shared_ptr<RefusedCount> refused_ = std::make_shared<RefusedCount>();
+  std::mutex drain_mutex_;
   std::mutex mutex_;
   EventList events_;
   std::atomic<bool> closed_{false};  // changed under the lock

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Many events into one block of records and bytes. The queue's lock is taken twice, to move lists:
-// the packing itself is done without it. Lent bodies that have come due are released after
-// guarded() has returned.
+// the packing itself is done without it, while nobody else takes. Lent bodies that have come due
+// are released after guarded() has returned.
 #include <algorithm>
 #include <utility>
 
@@ -28,6 +28,7 @@ struct Pass {
 };
 
 void pack(CompletionQueue& queue, EventPacker& packer, Pass* pass, gcs_packed_drain* out) {
+  const auto drain = queue.begin_drain();
   EventList events = queue.take_all();
   packer.pack(events, pass->due);
   out->more = queue.give_back(std::move(events), &pass->discarded) ? 1 : 0;

@@ -26,11 +26,15 @@ Refusal read_topic(const char* channel, gcs_bytes key, gcs::SubscriptionOptions*
     return refuse_argument("the data of the key is NULL, and its size is not 0");
   }
   out->channel = gcs::channel_enum_name(channel);
-  out->key.assign(static_cast<const char*>(key.data), key.size);
+  constexpr std::size_t kLargestKey = std::size_t{1} << 20;
   const std::size_t size = gcs::channel_key_size(out->channel);
-  if (size == 0 || key.size == 0 || key.size == size) return {};
-  return refuse_argument("a key of the channel " + std::string(channel) + " has " +
-                         std::to_string(size) + " bytes, and not " + std::to_string(key.size));
+  if (size != 0 && key.size != 0 && key.size != size) {
+    return refuse_argument("a key of the channel " + std::string(channel) + " has " +
+                           std::to_string(size) + " bytes, and not " + std::to_string(key.size));
+  }
+  if (key.size > kLargestKey) return refuse_argument("the key has more than 1 MiB");
+  out->key.assign(static_cast<const char*>(key.data), key.size);
+  return {};
 }
 
 gcs_status subscribe(gcs_client client, const char* channel, gcs_bytes key,

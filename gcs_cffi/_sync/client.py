@@ -251,10 +251,14 @@ class GcsClient:
                 (from Ray 2.51 on) or "workers" (those that have died); or the name of another value
                 of the server's ChannelType, whose messages come as bytes.
             key: only messages with this key: an actor's, job's, node's or worker's id; of errors,
-                logs and resource usage what their publisher has chosen. None: all.
+                logs and resource usage what their publisher has chosen, which is for a job's errors
+                and logs its id in hexadecimal digits: a `JobID` is taken for them. None or empty:
+                all.
             raw: the messages come as bytes, as the server has laid them out.
             policy: what becomes of messages that are not taken in time. "wait": the server keeps
-                them; "drop_oldest", "drop_newest": some are dropped here, and a `Resync` says so.
+                them, until it restarts; "drop_oldest", "drop_newest": some are dropped here, and a
+                `Resync` says so. The half of what is held that came first is not dropped any more:
+                "drop_oldest" drops the oldest of the rest.
             max_messages: how many are held here; under "wait", one reply of the server beside.
             max_bytes: how many bytes of them; one message may be larger.
             timeout: in seconds, for entering; None for the client's own, `math.inf` for none.

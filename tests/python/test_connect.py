@@ -134,7 +134,7 @@ async def test_the_address_is_found_in_the_file_that_ray_start_leaves(
             assert gcs.address == server.address
 
 
-PLAIN = {"on_state_change", "stats", "subscribe", "watch_state"}  # they wait for nothing
+PLAIN = {"on_state_change", "stats", "subscribe", "watch", "watch_state"}  # they wait for nothing
 
 
 async def test_every_async_method_is_a_coroutine_function(gcs: GcsClient) -> None:

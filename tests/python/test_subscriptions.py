@@ -100,9 +100,9 @@ async def test_what_is_there_is_taken_without_waiting_and_what_is_not_times_out(
 
 async def test_it_is_entered_once_and_before_it_is_asked(gcs: GcsClient) -> None:
     errors = gcs.subscribe("errors")
-    with pytest.raises(RuntimeError, match="entered before"):
+    with pytest.raises(RuntimeError, match="enter it first"):
         await anext(errors)
-    with pytest.raises(RuntimeError, match="entered before"):
+    with pytest.raises(RuntimeError, match="enter it first"):
         await errors.next()
     async with errors:
         with pytest.raises(RuntimeError, match="entered once"):

@@ -47,7 +47,11 @@ async def jobs_of(gcs: GcsClient) -> dict[Any, Any]:
 
 
 async def actors_of(gcs: GcsClient) -> dict[Any, Any]:
-    return {**await gcs.actors.list()}
+    actors = await gcs.actors.list()
+    for actor in actors.values():
+        if actor.state not in (messages.ActorTableData.ALIVE, messages.ActorTableData.DEAD):
+            actor.ClearField("address")
+    return {**actors}
 
 
 class Follower:
