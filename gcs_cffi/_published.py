@@ -88,7 +88,7 @@ class Change(Generic[IdT, ValueT]):
 
 
 def key_of(channel: str, key: bytes | str | AnyID | None) -> bytes:
-    """A key of a channel as bytes; none is empty. Jobs' errors and logs have their ids as digits."""
+    """A key of a channel as bytes; none is empty. Jobs' errors and logs have ids as digits."""
     if key is None:
         return b""
     if isinstance(key, str):

@@ -171,7 +171,7 @@ class Subscription:
             timeout: in seconds; None for none, 0 for what is there already.
 
         Returns:
-            The event; None when the subscription has ended, also by an error that was raised before.
+            The event; None when the subscription has ended, by an error that was raised, too.
 
         Raises:
             TimeoutError: the timeout expired; as after a cancellation nothing is lost.
@@ -276,7 +276,7 @@ class Subscription:
             return
         stream.close()
         warnings.warn(
-            f"a subscription to {self.channel!r} was never left: use `with`, `with` or close()",
+            f"a subscription to {self.channel!r} was never left: use `with` or `with`",
             ResourceWarning,
             stacklevel=2,
             source=self,

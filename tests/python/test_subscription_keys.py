@@ -68,21 +68,25 @@ async def test_one_that_is_dropped_ends_with_a_warning(gcs: GcsClient) -> None:
     async def drop() -> None:
         await gcs.subscribe("errors").__aenter__()
         await gcs.nodes.watch().__aenter__()
+        gc.collect()
 
     with pytest.warns(ResourceWarning, match="was never left"):
         await drop()
-        gc.collect()
     end = time.monotonic() + PATIENCE
     while gcs.stats()["not_taken"] > 0:
         assert time.monotonic() < end, gcs.stats()
         await asyncio.sleep(0.01)
 
 
+def drop(gcs: sync.GcsClient) -> None:
+    gcs.subscribe("errors").__enter__()
+    gc.collect()
+
+
 def test_a_blocking_one_that_is_dropped_ends_with_a_warning(server: GcsServer) -> None:
     with sync.connect(server.address) as gcs:
         with pytest.warns(ResourceWarning, match="'errors' was never left"):
-            gcs.subscribe("errors").__enter__()
-            gc.collect()
+            drop(gcs)
         end = time.monotonic() + PATIENCE
         while gcs.stats()["not_taken"] > 0:
             assert time.monotonic() < end, gcs.stats()
