@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 async def test_it_is_entered_once_and_before_it_is_asked(gcs: GcsClient) -> None:
     watch = gcs.actors.watch()
     assert "actors" in repr(watch)
-    with pytest.raises(RuntimeError, match="entered before"):
+    with pytest.raises(RuntimeError, match="enter it first"):
         await anext(watch)
     async with watch:
         with pytest.raises(RuntimeError, match="entered once"):
