@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from certificates import Authority, Everyone, Issued
-from helpers import descriptors_flat
+from helpers import PATIENCE, descriptors_flat
 
 import gcs_cffi
 from gcs_cffi import TlsConfig, sync
@@ -250,19 +250,23 @@ def test_rotated_files_are_used_when_it_connects_again(
         assert gcs.state == "ready"
 
 
-def test_rotated_files_that_cannot_be_used_are_told_and_the_old_ones_go_on(
+async def test_rotated_files_that_cannot_be_used_are_told_and_the_old_ones_go_on(
     hide_user: None, everyone: Everyone, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     own = copied(everyone.client, tmp_path)
-    with (
-        GcsServer(tls=everyone.server.files()) as server,
-        sync.connect(server.address, tls=own.config(), on_cluster_change="adopt") as gcs,
-    ):
-        server.stop()
-        own.cert.write_text("no certificate")
-        server.start()
-        assert gcs.kv.get("key", namespace="rotation") is None
-        gcs.kv.get("key", namespace="rotation")  # which takes the records out
-    told = [record.getMessage() for record in caplog.records if "TLS" in record.getMessage()]
+    told: list[str] = []
+    with GcsServer(tls=everyone.server.files()) as server:
+        async with gcs_cffi.connect(
+            server.address, tls=own.config(), on_cluster_change="adopt"
+        ) as gcs:
+            await asyncio.to_thread(server.stop)
+            own.cert.write_text("no certificate")
+            await asyncio.to_thread(server.start)
+            assert await gcs.kv.get("key", namespace="rotation") is None
+            end = time.monotonic() + PATIENCE
+            while not told and time.monotonic() < end:
+                await asyncio.sleep(0.01)
+                said = [record.getMessage() for record in caplog.records]
+                told = [message for message in said if "TLS" in message]
     assert len(told) == 1
     assert str(own.cert) in told[0]
