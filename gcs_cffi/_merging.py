@@ -110,17 +110,15 @@ class Actors:
         "preempted",
     )
     """What an event that is a part of the entry says by leaving it out, too."""
-    _NOWHERE: Final = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "RESTARTING")
 
     def __init__(self) -> None:
         """Looks up the states."""
         states = messages.ActorTableData.ActorState
         self._rank = {states.Value(name): rank for rank, name in enumerate(self._ORDER)}
-        self._nowhere = {states.Value(name) for name in self._NOWHERE}
 
     def strip(self, actor: Any) -> None:
         """Takes out what changes without an event: where one that does not live is going to."""
-        if actor.state in self._nowhere:
+        if self._rank.get(actor.state, len(self._rank)) < self._rank[messages.ActorTableData.ALIVE]:
             actor.ClearField("address")
 
     def is_dead(self, actor: Any) -> bool:
@@ -133,7 +131,6 @@ class Actors:
 
     def step(self, held: Any, event: Any) -> Step:
         """The event of a registration is the whole entry; each other one a part, without the id."""
-        self.strip(event)
         is_whole = bool(event.actor_id)
         if held is None:
             return Step(event if is_whole else None, is_whole)

@@ -73,7 +73,6 @@ class Watch(Generic[IdT, ValueT]):
         "_changes",
         "_channel",
         "_closed",
-        "_default",
         "_events",
         "_holding",
         "_is_due",

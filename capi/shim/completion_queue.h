@@ -11,7 +11,6 @@
 //   released.
 // - Never more events than calls that were accepted, each of which brought its own: a queue does
 //   not overflow.
-//
 // - Events are taken in their order: whoever takes some has either left or given back the rest when
 //   the next one takes, and only then is a lent body due that stood behind them.
 //

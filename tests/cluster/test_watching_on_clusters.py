@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from live.ray_process import RayProcess
+from watchers import actors_of, jobs_of, nodes_of
 
 import gcs_cffi
-from gcs_cffi import messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,17 +68,7 @@ class Follower:
 
 
 async def tables(gcs: GcsClient) -> list[dict[Any, Any]]:
-    nodes = await gcs.nodes.list()
-    for node in nodes.values():
-        node.ClearField("state_snapshot")
-        if node.state != messages.GcsNodeInfo.DEAD:
-            node.ClearField("death_info")
-    jobs = await gcs.jobs.list(skip_submission_info=True, skip_is_running_tasks=True)
-    actors = await gcs.actors.list()
-    for actor in actors.values():
-        if actor.state not in (messages.ActorTableData.ALIVE, messages.ActorTableData.DEAD):
-            actor.ClearField("address")
-    return [{**nodes}, {**jobs}, {**actors}]
+    return [await nodes_of(gcs), await jobs_of(gcs), await actors_of(gcs)]
 
 
 async def same(gcs: GcsClient, followers: list[Follower]) -> list[dict[Any, Any]]:
