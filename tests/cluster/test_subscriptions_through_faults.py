@@ -187,7 +187,7 @@ def test_a_consumer_that_hardly_takes_anything_bounds_what_is_held(
                 largest = max(largest, resident() - before)
             thread.join(60)
             largest = max(largest, resident() - before)
-            assert taken > 5 * seconds
+            assert taken >= seconds, "what is published hardly arrives"
             print(f"{policy}: {taken} taken of {count}, {largest >> 20} MiB more at most")
             # What is held; under "wait" one reply beside; and what the allocators keep.
             reply = count * 10_000 if policy == "wait" else 0
