@@ -32,6 +32,7 @@ import sys
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status, options
@@ -104,7 +105,8 @@ class Reactor:
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop: Callable[[], asyncio.AbstractEventLoop | None] = weakref.ref(loop)
+        gone = partial(_loop_is_gone, weakref.ref(self))
+        self.loop: Callable[[], asyncio.AbstractEventLoop | None] = weakref.ref(loop, gone)
         self.pending: dict[int, asyncio.Future[Any]] = {}
         self.streams: dict[int, Callable[[int, int, int, int, bytes], None]] = {}
         self.batch: dict[int, bytes] = {}
@@ -275,6 +277,9 @@ class Reactor:
                 loop.remove_reader(self._descriptor)
             self._end_shutdown_hook()
             self._fail(list(self.pending), _status.CLOSED, "the event loop is shutting down")
+        self._give_up()
+
+    def _give_up(self) -> None:
         self.pending.clear()
         for take in list(self.streams.values()):
             take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
@@ -353,6 +358,15 @@ class Reactor:
         if queue is not None and not queue.inherited:
             _log.detach(queue)
             queue.close()
+
+
+def _loop_is_gone(
+    reactor: weakref.ref[Reactor], _: object, ending: Any = sys.is_finalizing
+) -> None:
+    """A loop was thrown away; a client that was used in it may hold its reactor for long."""
+    alive = None if ending() else reactor()
+    if alive is not None and hasattr(alive, "queue") and not alive.queue.inherited:
+        alive._give_up()  # noqa: SLF001 (of this module)
 
 
 def _end(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -87,6 +88,29 @@ def test_the_records_find_the_loop_that_is_left(
             await until_logged(debug)
 
     asyncio.run(main())
+
+
+def test_a_loop_that_is_gone_takes_no_records_with_it(
+    server: GcsServer,
+    own_server: GcsServer,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    debug: pytest.LogCaptureFixture,
+) -> None:
+    """Although a client that was used in it lives."""
+    loop = new_loop()
+    gcs = loop.run_until_complete(gcs_cffi.connect(server.address).__aenter__())
+    loop.close()
+    del loop
+    gc.collect()
+    with gcs_cffi.sync.connect(own_server.address) as other:
+        own_server.stop()
+        with pytest.raises(gcs_cffi.GcsError):
+            other.kv.get("key", namespace="some", timeout=0.3)
+        with pytest.raises(gcs_cffi.GcsError):
+            other.kv.get("key", namespace="some", timeout=0.1)
+    messages = [record.getMessage() for record in debug.records if record.name == "gcs_cffi"]
+    asyncio.run(gcs.close())
+    assert any(own_server.address in message for message in messages)
 
 
 async def _get(gcs: GcsClient) -> None:
