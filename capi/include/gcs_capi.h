@@ -481,11 +481,13 @@ typedef struct gcs_queue_options {
   void *wake_user;
 } gcs_queue_options;
 
-/* Makes a queue; `options` may be NULL. GCS_UNAVAILABLE: descriptors have run out. Free with gcs_queue_close() or _destroy(). */
+/* Makes a queue; `options` may be NULL. Free with gcs_queue_close() or _destroy(). */
 GCS_API gcs_status gcs_queue_create(const gcs_queue_options *options, gcs_queue *out_queue, gcs_error **out_error);
 
 /* A descriptor that is readable exactly while the queue is non-empty or closed. The queue's: poll it, and neither read nor
- * close it; take it out of your poll set before you close the queue. GCS_NOT_FOUND for a queue made with a wake function. */
+ * close it; take it out of your poll set before you close the queue. Always the same, made by the first call: a queue that is
+ * only waited for needs none, and is cheaper without. GCS_NOT_FOUND for a queue made with a wake function; GCS_UNAVAILABLE:
+ * descriptors have run out (ulimit -n). */
 GCS_API gcs_status gcs_queue_fd(gcs_queue queue, int32_t *out_fd);
 
 /* The completion target: `user` is (void *)(uintptr_t)queue. Pushing to a closed queue frees the event. Pass its own address, as

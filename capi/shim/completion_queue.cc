@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shim/completion_queue.h"
 
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <new>
+#include <optional>
 #include <system_error>
 
 #include "client/cancellation.h"
@@ -16,6 +16,7 @@
 #include "client/subscription.h"
 #include "shim/callback.h"
 #include "shim/clock.h"
+#include "shim/futex.h"
 #include "shim/lent_body.h"
 #include "shim/objects.h"
 
@@ -44,9 +45,7 @@ CompletionQueue::Owner CompletionQueue::create(gcs_wake_fn wake, void* wake_user
 }
 
 CompletionQueue::CompletionQueue(gcs_wake_fn wake, void* wake_user)
-    : wake_(wake), wake_user_(wake_user) {
-  if (wake_ == nullptr) open_descriptor();
-}
+    : wake_(wake), wake_user_(wake_user) {}
 
 CompletionQueue::~CompletionQueue() {
   const CancellationDisabled uncancelled;
@@ -62,6 +61,7 @@ void CompletionQueue::dispose() noexcept {
 void CompletionQueue::deliver(EventList events) {
   if (events.empty()) return;
   bool wake = false;
+  bool waited_for = false;
   EventList refused;
   {
     const std::lock_guard lock(mutex_);
@@ -70,11 +70,12 @@ void CompletionQueue::deliver(EventList events) {
     } else {
       events_.splice_back(std::move(events));
       if (!signalled_) {
-        signal();
+        waited_for = signal();
         wake = wake_ != nullptr;
       }
     }
   }
+  if (waited_for) wake_waiting();
   if (wake) {
     const CallbackScope scope;
     wake_(wake_user_);
@@ -125,53 +126,78 @@ EventList CompletionQueue::take_all() {
 }
 
 bool CompletionQueue::give_back(EventList unused, EventList* discarded) {
-  const std::lock_guard lock(mutex_);
-  if (closed_) {
-    *discarded = std::move(unused);
-    return false;
+  bool waited_for = false;
+  bool holds_events = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) {
+      *discarded = std::move(unused);
+      return false;
+    }
+    if (!unused.empty()) {
+      unused.splice_back(std::move(events_));
+      events_ = std::move(unused);
+      // Another thread may have found the queue empty meanwhile.
+      if (!signalled_) waited_for = signal();
+    }
+    unsignal_if_empty();
+    holds_events = !events_.empty();
   }
-  if (!unused.empty()) {
-    unused.splice_back(std::move(events_));
-    events_ = std::move(unused);
-    // Another thread may have found the queue empty meanwhile.
-    if (!signalled_) signal();
-  }
-  unsignal_if_empty();
-  return !events_.empty();
+  if (waited_for) wake_waiting();
+  return holds_events;
 }
+
+namespace {
+
+// Whose thread may be cancelled meanwhile.
+class Counted {
+ public:
+  explicit Counted(std::atomic<std::uint32_t>& count) noexcept : count_(count) { ++count_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+  ~Counted() { --count_; }
+
+ private:
+  std::atomic<std::uint32_t>& count_;
+};
+
+}  // namespace
 
 Status CompletionQueue::wait(std::int64_t timeout) {
   const std::int64_t until = timeout < 0 ? kForever : deadline_after(timeout);
   for (;;) {
+    std::optional<Counted> waiting;
+    std::uint32_t seen = 0;
     {
       // What another one has taken, and may give back, is neither here nor gone.
       const auto drain = begin_drain();
       const std::lock_guard lock(mutex_);
       if (closed_) return Status::kClosed;
       if (!events_.empty()) return Status::kOk;
-      if (descriptor_ < 0) open_descriptor();
+      waiting.emplace(waiting_);
+      seen = signals_.load(std::memory_order_relaxed);
     }
     const std::int64_t left = until == kForever ? kForever : until - monotonic_now();
     if (left <= 0) return Status::kDeadline;
-    constexpr std::int64_t kSecond = 1'000'000'000;
-    const timespec patience{left / kSecond, left % kSecond};
-    pollfd descriptor{descriptor_, POLLIN, 0};
-    if (::ppoll(&descriptor, 1, until == kForever ? nullptr : &patience, nullptr) < 0) {
-      if (errno == EINTR) return Status::kInterrupted;
-      throw std::system_error(errno, std::system_category(), "waiting for a completion queue");
+    const int error = futex_wait(signals_, seen, left);
+    if (error == EINTR) return Status::kInterrupted;
+    if (error != 0 && error != EAGAIN && error != ETIMEDOUT) {
+      throw std::system_error(error, std::system_category(), "waiting for a completion queue");
     }
   }
 }
 
 void CompletionQueue::close() {
   EventList discarded;
+  bool waited_for = false;
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
     closed_ = true;
     discarded = std::move(events_);
-    if (!signalled_) signal();
+    if (!signalled_) waited_for = signal();
   }
+  if (waited_for) wake_waiting();
   Runtime::cancel_calls_of(*this);
   discard(std::move(discarded));
 }
@@ -182,20 +208,32 @@ void CompletionQueue::cancel_if_closed() noexcept {
   if (closed_.load(std::memory_order_relaxed)) Runtime::cancel_calls_of(*this);
 }
 
-void CompletionQueue::open_descriptor() {
-  descriptor_ = ::eventfd(signalled_ ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK);
+int CompletionQueue::descriptor() {
+  const std::lock_guard lock(mutex_);
   if (descriptor_ < 0) {
-    throw std::system_error(errno, std::system_category(), "making a completion queue's eventfd");
+    descriptor_ = ::eventfd(signalled_ ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (descriptor_ < 0) {
+      throw std::system_error(errno, std::system_category(), "making a completion queue's eventfd");
+    }
   }
+  return descriptor_;
 }
 
 // Through syscall(), since write() and read() are cancellation points: a thread that is cancelled
 // must not leave behind a queue whose descriptor says something else than its flag.
-void CompletionQueue::signal() noexcept {
+bool CompletionQueue::signal() noexcept {
   signalled_ = true;
-  if (descriptor_ < 0) return;
-  const std::uint64_t one = 1;
-  static_cast<void>(::syscall(SYS_write, descriptor_, &one, sizeof(one)));
+  if (descriptor_ >= 0) {
+    const std::uint64_t one = 1;
+    static_cast<void>(::syscall(SYS_write, descriptor_, &one, sizeof(one)));
+  }
+  if (waiting_.load(std::memory_order_relaxed) == 0) return false;
+  signals_.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+void CompletionQueue::wake_waiting() noexcept {
+  futex_wake_all(signals_);
 }
 
 void CompletionQueue::unsignal_if_empty() noexcept {

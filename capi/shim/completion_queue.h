@@ -3,10 +3,14 @@
 // A completion queue: events wait here until the application takes them.
 //
 // Invariants:
-// - "Signalled" means that the descriptor is readable. It becomes so when events arrive and it was
-//   not, and ceases to be when events are taken and none is left, both under the lock: so a burst
-//   costs one signal. A closed queue stays signalled for ever. A wake function is called for each
-//   change from not signalled to signalled that an arrival makes.
+// - A queue becomes signalled when events arrive and it was not, and ceases to be when events are
+//   taken and none is left, both under the lock: so a burst costs one signal. A closed queue stays
+//   signalled for ever. The descriptor, which is made when somebody asks for it, is readable while
+//   the queue is signalled. A wake function is called for each change from not signalled to
+//   signalled that an arrival makes, and threads that wait are woken by each.
+// - A thread waits only while the queue is not signalled, and counts as waiting before it lets go
+// of
+//   the lock: whoever signals the queue later sees it, and changes the word that it waits for.
 // - Nothing is queued in a closed queue: what arrives is freed, and lent bodies among it are
 //   released.
 // - Never more events than calls that were accepted, each of which brought its own: a queue does
@@ -16,7 +20,7 @@
 //
 // Locks: one for the lists, held only to move them around and to write or read the descriptor; and
 // before it one that whoever takes holds until it has given back. The wake function and release
-// functions run without them.
+// functions run without them, and threads are woken without them: they want them first.
 //
 // Threads: any. References: the handle and every pending call hold one; the descriptor is closed
 // with the last.
@@ -57,14 +61,14 @@ class CompletionQueue final : public CompletionSink {
   };
   using Owner = std::unique_ptr<CompletionQueue, DropReference>;
 
-  // Throws std::bad_alloc, or std::system_error when there is no descriptor.
+  // Throws std::bad_alloc.
   static Owner create(gcs_wake_fn wake, void* wake_user);
   CompletionQueue(gcs_wake_fn wake, void* wake_user);
   ~CompletionQueue();
 
   bool has_wake() const noexcept { return wake_ != nullptr; }
-  // Of a queue without a wake function.
-  int descriptor() const noexcept { return descriptor_; }
+  // Throws std::system_error when there is none left.
+  int descriptor();
   const std::shared_ptr<Gate>& gate() const noexcept { return gate_; }
   const std::shared_ptr<RefusedCount>& refused() const noexcept { return refused_; }
 
@@ -98,9 +102,10 @@ class CompletionQueue final : public CompletionSink {
  private:
   void dispose() noexcept override;
   std::unique_ptr<Event> take_one();
-  void open_descriptor();
-  void signal() noexcept;
+  // Both under the lock. True if threads wait, to be woken when it is free.
+  [[nodiscard]] bool signal() noexcept;
   void unsignal_if_empty() noexcept;
+  void wake_waiting() noexcept;
 
   const gcs_wake_fn wake_;
   void* const wake_user_;
@@ -111,7 +116,9 @@ class CompletionQueue final : public CompletionSink {
   EventList events_;
   std::atomic<bool> closed_{false};  // changed under the lock
   bool signalled_ = false;
-  int descriptor_ = -1;  // with a wake function: only made when somebody waits
+  int descriptor_ = -1;
+  std::atomic<std::uint32_t> signals_{0};  // made while a thread waited; what it waits for
+  std::atomic<std::uint32_t> waiting_{0};  // counted up under the lock
 };
 
 }  // namespace gcs::shim

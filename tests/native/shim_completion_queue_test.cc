@@ -6,6 +6,8 @@
 #include <poll.h>
 
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -52,6 +54,8 @@ std::vector<std::uint64_t> take(CompletionQueue& queue, std::size_t capacity) {
 }
 
 using Ids = std::vector<std::uint64_t>;
+
+constexpr std::int64_t kPatience = 20'000'000'000;
 
 TEST(CompletionQueue, IsReadableExactlyWhileItHoldsEvents) {
   const auto queue = CompletionQueue::create(nullptr, nullptr);
@@ -119,6 +123,48 @@ TEST(CompletionQueue, WhatIsGivenBackToAClosedQueueIsDiscarded) {
   EXPECT_EQ(discarded.size(), 2u);
   EXPECT_TRUE(take(*queue, 9).empty());
   EXPECT_EQ(queue->wait(0), Status::kClosed);
+}
+
+TEST(CompletionQueue, OneArrivalWakesEveryThreadThatWaits) {
+  for (const bool with_descriptor : {false, true}) {
+    const auto queue = CompletionQueue::create(nullptr, nullptr);
+    if (with_descriptor) {
+      EXPECT_GE(queue->descriptor(), 0);
+    }
+    for (const Status expected : {Status::kOk, Status::kClosed}) {
+      std::vector<std::thread> threads;
+      for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&] { EXPECT_EQ(queue->wait(kPatience), expected); });
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      if (expected == Status::kOk) {
+        queue->deliver(make_run(1, 1));
+      } else {
+        queue->close();
+      }
+      for (std::thread& thread : threads) thread.join();
+      EXPECT_EQ(take(*queue, 9), expected == Status::kOk ? Ids{1} : Ids{});
+    }
+  }
+}
+
+// A wake-up that is lost would cost the whole patience.
+TEST(CompletionQueue, NoArrivalIsMissedByAThreadThatIsAboutToWait) {
+  constexpr std::uint64_t kRounds = 50'000;
+  const auto queue = CompletionQueue::create(nullptr, nullptr);
+  std::atomic<std::uint64_t> taken{0};
+  std::thread consumer([&] {
+    while (taken < kRounds) {
+      ASSERT_EQ(queue->wait(kPatience), Status::kOk);
+      taken += take(*queue, 9).size();
+    }
+  });
+  for (std::uint64_t round = 1; round <= kRounds; ++round) {
+    queue->deliver(make_run(round, 1));
+    while (taken < round && round % 3 != 0) std::this_thread::yield();
+  }
+  consumer.join();
+  EXPECT_EQ(taken, kRounds);
 }
 
 void count_wake(void* user) {
