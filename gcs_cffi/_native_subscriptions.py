@@ -6,7 +6,7 @@ Invariant: nothing here blocks.
 
 from __future__ import annotations
 
-from struct import calcsize, unpack_from
+from struct import Struct, calcsize, unpack_from
 from typing import Final, Literal, NamedTuple
 
 from gcs_cffi import _native, _status
@@ -23,6 +23,9 @@ Reason = Literal["dropped", "reconnected", "too_large", "expired", "restarted"]
 """"Why messages may be missing."""
 
 _END_SIZE: Final = calcsize("=I")
+_ENDS_OF_ONE: Final = Struct("=II")
+_HEAD_OF_ONE: Final = _ENDS_OF_ONE.size
+_ends_of_one: Final = _ENDS_OF_ONE.unpack_from
 
 SUBSCRIBED: Final[int] = lib.GCS_EVENT_SUBSCRIBED
 MESSAGE: Final[int] = lib.GCS_EVENT_MESSAGE
@@ -72,11 +75,6 @@ class Run(NamedTuple):
         """The bytes of an event with so many messages."""
         return cls(data, unpack_from(f"={2 * count}I", data))
 
-    @property
-    def size(self) -> int:
-        """Bytes of all keys and messages."""
-        return len(self.data) - _END_SIZE * len(self.ends)
-
     def keys(self) -> list[bytes]:
         """Those of the messages that have not been read."""
         ends, first = self.ends, 2 * self.first
@@ -94,6 +92,17 @@ class Run(NamedTuple):
         """What is left of it when so many more have been read."""
         first = self.first + count
         return self._replace(first=first) if 2 * first < len(self.ends) else None
+
+
+def size_of(data: bytes, count: int) -> int:
+    """Bytes of all keys and messages of an event with so many messages."""
+    return len(data) - 2 * _END_SIZE * count
+
+
+def only_one(data: bytes) -> tuple[bytes, bytes]:
+    """Key and message of an event with one message."""
+    key_end, _ = _ends_of_one(data)
+    return data[_HEAD_OF_ONE:key_end], data[key_end:]
 
 
 def subscribe(client: int, topic: Topic, number: int, queue: _native.Queue) -> None:
