@@ -298,9 +298,7 @@ class Queue:
     def fd(self) -> int:
         """A descriptor that is readable while the queue holds events: only to be polled."""
         out = ffi.new("int32_t *")
-        check(
-            lib.gcs_queue_fd(self.handle, out), "open a completion queue's descriptor (ulimit -n)"
-        )
+        check(lib.gcs_queue_fd(self.handle, out), "open a queue's descriptor (ulimit -n)")
         return int(out[0])
 
     def submit(self, batch: bytes) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""./dev test and ./dev sanitize: every test runner, one after the other, and one sum at the end.
+"""./dev test and ./dev sanitize: every test runner, and one sum at the end.
 
 A runner that fails does not stop the ones after it. A runner that ends without a report counts as
 one failure, so that a crash can never look like success.
@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,6 +30,10 @@ from environment import (
     make_venv,
 )
 from machine import BUILD, ROOT, clean_environment, temporary_home
+from together import Command, show_together
+
+AT_ONCE = 2
+"""So many suites run beside each other: each of them waits for two thirds of its time."""
 
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 
@@ -40,6 +46,8 @@ SAME_ON_EVERY_PYTHON = (
     "test_proto_matches_ray.py",
     "test_ray_methods_table.py",
     "test_request_guard.py",
+    "test_subscription_memory.py",
+    "test_subscription_patience.py",
     "test_testing_owner.py",
     "test_testing_server.py",
     "test_testing_settings.py",
@@ -86,6 +94,21 @@ def read_junit(report: Path, status: int) -> Counts:
     return counts
 
 
+@dataclass(frozen=True)
+class Suite:
+    """Python tests, chosen by pytest's arguments, in a virtual environment."""
+
+    name: str
+    venv: Path
+    arguments: Sequence[str]
+
+    def command(self, report: Path) -> list[str | Path]:
+        """What runs them, and writes a JUnit report."""
+        # The script and not `python -m pytest`: that would find the source tree first.
+        command: list[str | Path] = [self.venv / "bin" / "pytest", "-q", f"--junitxml={report}"]
+        return [*command, "-p", "no:cacheprovider", *self.arguments]
+
+
 class Tests:
     """Runs test runners, and remembers what each of them counted."""
 
@@ -98,31 +121,27 @@ class Tests:
         plan.add_loud("C++ and C tests", lambda: self._meson("C++ and C", NATIVE_BUILD, {}))
 
     def add_python(self, plan: Plan, arguments: Sequence[str]) -> None:
-        """Add the Python tests on .venv's Python."""
-        minor = sys.version_info.minor
-        # Clusters need all of Ray, which only .venv has.
-        chosen = arguments or ["tests/python", "tests/cluster"]
-        plan.add_loud(
-            f"Python tests on 3.{minor}", lambda: self._pytest(VENV, f"Python 3.{minor}", chosen)
-        )
+        """Add Python tests on .venv's Python, chosen by pytest's arguments."""
+        suite = Suite(f"Python 3.{sys.version_info.minor}", VENV, arguments)
+        plan.add_loud(f"tests on {suite.name}", lambda: self._pytest(suite))
 
-    def add_other_python(self, plan: Plan, minor: int, python: Path) -> None:
-        """Add the Python tests on another Python, with the same wheel, but for what is the same."""
-        chosen = [f"--ignore=tests/python/{name}" for name in SAME_ON_EVERY_PYTHON]
-        venv = ROOT / f".venv-3.{minor}"
+    def add_every_python(self, plan: Plan, others: Mapping[int, Path]) -> None:
+        """Add all Python tests: on .venv's Python, and what may differ on the others.
 
-        def environment() -> str | None:
-            notes = [
-                make_venv(venv, python),
-                install_requirements(venv, OTHER_GROUPS),
-                install_wheel(venv),
-            ]
-            return "up to date" if all(notes) else None
-
-        plan.add(f"virtual environment {venv.name}", environment)
-        plan.add_loud(
-            f"Python tests on 3.{minor}", lambda: self._pytest(venv, f"Python 3.{minor}", chosen)
-        )
+        These have the same wheel. `others` has the Pythons by their minor.
+        """
+        suites = [
+            Suite(f"Python 3.{sys.version_info.minor}", VENV, ["tests/python"]),
+            # They need all of Ray, which only .venv has.
+            Suite("clusters", VENV, ["tests/cluster"]),
+        ]
+        ignored = [f"--ignore=tests/python/{name}" for name in SAME_ON_EVERY_PYTHON]
+        for minor, python in others.items():
+            venv = ROOT / f".venv-3.{minor}"
+            plan.add(f"virtual environment {venv.name}", partial(_other_environment, venv, python))
+            suites.append(Suite(f"Python 3.{minor}", venv, ["tests/python", *ignored]))
+        names = ", ".join(suite.name for suite in suites)
+        plan.add_loud(f"tests: {names}; {AT_ONCE} at a time", lambda: self._together(suites))
 
     def add_sanitizer(self, plan: Plan, kind: str) -> None:
         """Add the C++ and C tests under a sanitizer."""
@@ -163,21 +182,31 @@ class Tests:
 
     def run_pytest(self, name: str, arguments: Sequence[str], settings: dict[str, str]) -> None:
         """Run Python tests on .venv's Python, with variables of the environment of their own."""
-        self._pytest(VENV, name, arguments, settings)
+        self._pytest(Suite(name, VENV, arguments), settings)
 
-    def _pytest(
-        self,
-        venv: Path,
-        name: str,
-        arguments: Sequence[str],
-        settings: dict[str, str] | None = None,
-    ) -> None:
+    def _pytest(self, suite: Suite, settings: dict[str, str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="gcs-cffi-report-") as folder:
             report = Path(folder) / "junit.xml"
-            # The script and not `python -m pytest`: that would find the source tree first.
-            command: list[str | Path] = [venv / "bin" / "pytest", "-q", f"--junitxml={report}"]
-            command += ["-p", "no:cacheprovider", *arguments]
-            self._run(name, command, report, settings or {}, venv)
+            self._run(suite.name, suite.command(report), report, settings or {}, suite.venv)
+
+    def _together(self, suites: Sequence[Suite]) -> None:
+        with ExitStack() as stack:
+            folder = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="gcs-cffi-report-"))
+            )
+            reports = {suite.name: folder / f"{suite.name}.xml" for suite in suites}
+            commands = [
+                Command(
+                    suite.name,
+                    suite.command(reports[suite.name]),
+                    _environment(suite.venv, stack.enter_context(temporary_home())),
+                    ROOT,
+                )
+                for suite in suites
+            ]
+            for command, status, seconds in show_together(commands, AT_ONCE):
+                counts = read_junit(reports[command.name], status)
+                self.results.append((command.name, counts, seconds))
 
     def _run(
         self,
@@ -189,11 +218,21 @@ class Tests:
     ) -> None:
         began = time.monotonic()
         with temporary_home() as home:
-            env = clean_environment(venv, home)
-            env["GCS_CFFI_GCS_SERVER"] = str(gcs_server(venv))
-            env |= options
-            status = show(command, env=env, cwd=ROOT)
+            status = show(command, env=_environment(venv, home) | options, cwd=ROOT)
         self.results.append((name, read_junit(report, status), time.monotonic() - began))
+
+
+def _environment(venv: Path, home: Path) -> dict[str, str]:
+    return clean_environment(venv, home) | {"GCS_CFFI_GCS_SERVER": str(gcs_server(venv))}
+
+
+def _other_environment(venv: Path, python: Path) -> str | None:
+    notes = [
+        make_venv(venv, python),
+        install_requirements(venv, OTHER_GROUPS),
+        install_wheel(venv),
+    ]
+    return "up to date" if all(notes) else None
 
 
 def build_native_tests(folder: Path) -> None:

@@ -51,13 +51,12 @@ def test(arguments: Sequence[str]) -> int:
     plan = Plan(exclusive)
     set_up(plan)
     lacking: list[int] = []
-    if not arguments:
+    if arguments:
+        tests.add_python(plan, arguments)
+    else:
         tests.add_native(plan)
-    tests.add_python(plan, arguments)
-    if not arguments:
         others, lacking = other_pythons()
-        for minor, python in others.items():
-            tests.add_other_python(plan, minor, python)
+        tests.add_every_python(plan, others)
         Matrix(tests, RELEASES_OF_TEST, RESULTS_OF_TEST).add(plan)
     plan.run()
     if lacking:
