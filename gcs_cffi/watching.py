@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 from gcs_cffi import _merging
 from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._published import Change, Message
+from gcs_cffi._streams import expired
 from gcs_cffi.errors import ClientClosedError, GcsError
 from gcs_cffi.ids import ActorID, JobID, NodeID
 from gcs_cffi.pubsub import Subscription
@@ -180,15 +181,13 @@ class Watch(Generic[IdT, ValueT]):
             TimeoutError: the timeout expired; nothing is lost.
             RuntimeError, GcsError: as the iteration does.
         """
-        end = None
         if timeout is not None:
             nanoseconds(timeout)  # which checks it
-            end = monotonic() + timeout
         if not self._changes:
             if not self._taking.acquire(blocking=False):
                 raise RuntimeError("somebody waits for the next change already")
             try:
-                await self._fill(end)
+                await self._fill(timeout)
             finally:
                 self._taking.release()
         return self._changes.popleft() if self._changes else None
@@ -200,8 +199,9 @@ class Watch(Generic[IdT, ValueT]):
         self._changes.clear()
         self._events.clear()
 
-    async def _fill(self, end: float | None) -> None:
+    async def _fill(self, timeout: float | None) -> None:
         """Waits until there are changes, or the end."""
+        end = None if timeout is None else monotonic() + timeout
         while not self._changes and not self._closed:
             if self._events or self._is_due:
                 try:
@@ -209,9 +209,13 @@ class Watch(Generic[IdT, ValueT]):
                 except ClientClosedError:
                     return
                 continue
-            event = await self._subscription.next(
-                None if end is None else max(0, end - monotonic())
-            )
+            try:
+                left = None if end is None else max(0, end - monotonic())
+                event = await self._subscription.next(left)
+            except TimeoutError as error:
+                if timeout is None or isinstance(error, GcsError):
+                    raise
+                raise expired(f"change of the table of {self._name}", timeout) from None
             if event is None:
                 return
             while isinstance(event, Message):
