@@ -137,10 +137,10 @@ class Stream:
     def _wait(self, timeout: float | None) -> None:
         end = math.inf if timeout is None else monotonic() + timeout
         while not self.events and not self._ended:
-            left = end - monotonic()
-            if timeout is not None and left <= 0:
+            left = max(0.0, end - monotonic())
+            self._drain(int(min(_SLICE, left * 1e9)))  # 0 takes what has arrived
+            if timeout is not None and left == 0 and not self.events and not self._ended:
                 raise expired(self._what, timeout)
-            self._drain(int(min(_SLICE, left * 1e9)) + 1)
 
     def _drain(self, patience: int) -> None:
         queue = self._queue

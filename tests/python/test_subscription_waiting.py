@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -191,6 +192,27 @@ def test_a_wait_may_be_endless(blocking_gcs: sync.GcsClient, namespace: str) -> 
         timer.start()
         assert isinstance(errors.next(math.inf), Message)
         timer.join()
+
+
+def test_without_time_to_wait_what_has_arrived_is_taken(
+    blocking_gcs: sync.GcsClient, namespace: str
+) -> None:
+    with (
+        blocking_gcs.subscribe("errors", namespace) as errors,
+        blocking_gcs.subscribe("errors", namespace) as other,
+        blocking_gcs.nodes.watch() as nodes,
+    ):
+        for _ in range(len(nodes.current)):
+            nodes.next(0)
+        blocking_gcs.nodes.register({"node_id": os.urandom(28), "node_name": namespace})
+        blocking_gcs.errors.publish("kind", "text", key=namespace)
+        assert isinstance(other.next(PATIENCE), Message)
+        time.sleep(0.2)
+        assert isinstance(errors.next(0), Message)
+        change = nodes.next(0)
+        assert change is not None
+        assert change.value is not None
+        assert change.value.node_name == namespace
 
 
 async def test_a_channel_that_is_not_there_is_refused_with_the_names_of_those_that_are(
