@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -25,7 +26,7 @@ from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import pack_call, result_of, state_change
 from gcs_cffi._reactor import retire_closed_loops
 from gcs_cffi._release import ReplacedError
-from gcs_cffi._streams import check_callback, check_end
+from gcs_cffi._streams import check_callback, check_end, expired, taken
 from gcs_cffi.errors import from_status
 
 P = ParamSpec("P")
@@ -69,10 +70,13 @@ def redone(
 
 
 class Stream:
-    """Events that come one after the other, with one id. For one thread at a time.
+    """Events that come one after the other, with one id.
+
+    One thread at a time may wait, since they share the queue's memory; any may close it.
 
     Args:
         begin: what makes the library send them.
+        what: one of them, in the words of errors.
 
     Attributes:
         id: the library's number of the stream.
@@ -80,10 +84,13 @@ class Stream:
         closed: whether somebody has ended it.
     """
 
-    __slots__ = ("_ended", "_queue", "closed", "events", "id")
+    __slots__ = ("_ended", "_lock", "_queue", "_waiter", "_what", "closed", "events", "id")
 
-    def __init__(self, begin: Begin) -> None:
+    def __init__(self, begin: Begin, what: str) -> None:
         self.events: deque[StreamEvent] = deque()
+        self._what = what
+        self._waiter: object = None
+        self._lock = threading.RLock()  # a handler of a signal may come while it is held
         self._ended = False
         self.closed = False
         self._queue = _native.Queue(capacity=_STREAM_EVENTS, arena_size=_DRAIN_BYTES)
@@ -107,19 +114,33 @@ class Stream:
 
         Raises:
             TimeoutError: the timeout expired.
+            RuntimeError: another thread waits already, or what a signal handler has interrupted.
             GcsError: the stream has ended although nobody ended it; told once.
         """
-        deadline = None if timeout is None else monotonic() + timeout
-        while not self.events and not self._ended:
-            if deadline is None:
-                self._drain(_SLICE)
-                continue
-            left = deadline - monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._drain(min(_SLICE, int(left * 1e9) + 1))
+        if not self.events and not self._ended:
+            if self._queue.inherited:  # whoever waits does so in the parent
+                self._drain(0)
+            waiter = object()
+            # An interrupt may come behind each call: what is taken is given back wherever it does.
+            try:
+                with self._lock:
+                    if self._waiter is not None:
+                        raise taken()
+                    self._waiter = waiter
+                self._wait(timeout)
+            finally:
+                if self._waiter is waiter:
+                    self._waiter = None
         # What came while another thread has closed it is not for anybody any more.
         return bool(self.events) and not self.closed
+
+    def _wait(self, timeout: float | None) -> None:
+        end = math.inf if timeout is None else monotonic() + timeout
+        while not self.events and not self._ended:
+            left = max(0.0, end - monotonic())
+            self._drain(int(min(_SLICE, left * 1e9)))  # 0 takes what has arrived
+            if timeout is not None and left == 0 and not self.events and not self._ended:
+                raise expired(self._what, timeout)
 
     def _drain(self, patience: int) -> None:
         queue = self._queue
@@ -127,7 +148,8 @@ class Stream:
         if status in (_status.CLOSED, _status.BAD_HANDLE):
             self._ended = True
         elif status not in (_status.OK, _status.DEADLINE, _status.INTERRUPTED):
-            raise from_status(status, _status.FLAG_LOCAL, "the events cannot be waited for")
+            text = _status.cannot("wait for events", status)
+            raise from_status(status, _status.FLAG_LOCAL, text)
         arena = queue.arena
         append = self.events.append
         for _, ended, kind, flags, number, offset, size, buffer in events:
@@ -202,16 +224,17 @@ class Channel(ClientHandle):
 
     def watch(self) -> Stream:
         """The states of the client, as a stream."""
-        return self._stream(partial(_native.client_watch, self.handle))
+        return self._stream(partial(_native.client_watch, self.handle), "state")
 
     def subscribe(self, topic: Topic) -> Stream:
         """What is published about a topic, as a stream."""
-        return self._stream(partial(_native_subscriptions.subscribe, self.handle, topic))
+        begin = partial(_native_subscriptions.subscribe, self.handle, topic)
+        return self._stream(begin, f"event of {topic.channel!r}")
 
-    def _stream(self, begin: Begin) -> Stream:
+    def _stream(self, begin: Begin, what: str) -> Stream:
         if not self.handle:
             raise self.closed_error()
-        return Stream(begin)
+        return Stream(begin, what)
 
     def watch_with(self, callback: Callable[[StateChange], object]) -> Stream:
         """The same, each handed to a function, in a thread of its own."""

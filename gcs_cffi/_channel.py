@@ -21,7 +21,7 @@ from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import POINTER_SIZE, pack_call, state_change
 from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
 from gcs_cffi._release import ReplacedError
-from gcs_cffi._streams import check_callback, check_end
+from gcs_cffi._streams import check_callback, check_end, expired, taken
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class Stream:
         client: the library's number of the client.
         reactor: the running loop's.
         begin: what makes the library send them.
+        what: one of them, in the words of errors.
         callback: gets each event, in the loop, and nothing is kept in `events`.
 
     Attributes:
@@ -70,16 +71,28 @@ class Stream:
         events: those that have not been taken.
     """
 
-    __slots__ = ("_callback", "_client", "_closed", "_end", "_reactor", "_waiter", "events", "id")
+    __slots__ = (
+        "_callback",
+        "_client",
+        "_closed",
+        "_end",
+        "_reactor",
+        "_waiter",
+        "_what",
+        "events",
+        "id",
+    )
 
     def __init__(
         self,
         client: int,
         reactor: Reactor,
         begin: Begin,
+        what: str,
         callback: Callable[[StreamEvent], object] | None = None,
     ) -> None:
         self._client = client
+        self._what = what
         self._reactor = reactor
         self.events: deque[StreamEvent] = deque()
         self._waiter: Future[None] | None = None
@@ -117,7 +130,7 @@ class Stream:
                 check_end(*end)
                 return False
             if self._waiter is not None:
-                raise RuntimeError("somebody waits for the next event already")
+                raise taken()
             if self._reactor.loop() is not loop:
                 raise RuntimeError("this was begun in another event loop")
             self._waiter = loop.create_future()
@@ -125,7 +138,7 @@ class Stream:
                 if timeout is None:
                     await self._waiter
                 elif not (await wait({self._waiter}, timeout=timeout))[0]:
-                    raise TimeoutError
+                    raise expired(self._what, timeout)
             finally:
                 self._waiter = None
         return True
@@ -255,24 +268,27 @@ class Channel(ClientHandle):
 
     async def watch(self) -> Stream:
         """The states of the client, as a stream. Of the running loop."""
-        return self._stream(partial(_native.client_watch, self.handle))
+        return self._stream(partial(_native.client_watch, self.handle), "state")
 
     def watch_with(self, callback: Callable[[StateChange], object]) -> Stream:
         """The same, each handed to a function in the running loop."""
         check_callback(callback)
         begin = partial(_native.client_watch, self.handle)
-        return self._stream(begin, lambda event: callback(state_change(event[2], event[3])))
+        return self._stream(
+            begin, "state", lambda event: callback(state_change(event[2], event[3]))
+        )
 
     async def subscribe(self, topic: Topic) -> Stream:
         """What is published about a topic, as a stream. Of the running loop."""
-        return self._stream(partial(_native_subscriptions.subscribe, self.handle, topic))
+        begin = partial(_native_subscriptions.subscribe, self.handle, topic)
+        return self._stream(begin, f"event of {topic.channel!r}")
 
     def _stream(
-        self, begin: Begin, callback: Callable[[StreamEvent], object] | None = None
+        self, begin: Begin, what: str, callback: Callable[[StreamEvent], object] | None = None
     ) -> Stream:
         if not self.handle:
             raise self.closed_error()
-        return Stream(self.handle, reactor_for(get_running_loop()), begin, callback)
+        return Stream(self.handle, reactor_for(get_running_loop()), begin, what, callback)
 
     async def close(self) -> None:
         """Ends the client, and gives up what belonged to closed loops."""

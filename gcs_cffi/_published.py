@@ -6,12 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar
 
+from gcs_cffi import _status
+from gcs_cffi.errors import from_status
 from gcs_cffi.ids import ActorID, BaseID, JobID, NodeID, WorkerID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcs_cffi._native_subscriptions import Reason
+    from gcs_cffi.errors import GcsError
     from gcs_cffi.ids import AnyID
 
 ChannelName = Literal[
@@ -85,6 +88,13 @@ class Change(Generic[IdT, ValueT]):
     id: IdT
     value: ValueT | None
     before: ValueT | None
+
+
+def unknown_channel(error: GcsError) -> GcsError:
+    """The library's error of a channel that the server does not have, with our own names, too."""
+    names = ", ".join(f'"{name}"' for name in MESSAGES)
+    text = f"{error.message}; gcs.subscribe() takes these names, and {names}"
+    return from_status(error.code, _status.FLAG_LOCAL, text, error.method, error.address)
 
 
 def key_of(channel: str, key: bytes | str | AnyID | None) -> bytes:

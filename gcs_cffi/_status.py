@@ -46,7 +46,7 @@ FLAG_AUTH: Final = 16
 
 _HINTS: Final[dict[int, str]] = {
     BAD_HANDLE: "it was closed",
-    FORKED: "it was made before this process was forked; make a new one here",
+    FORKED: "the client was made before this process was forked; make a new one here",
     LIMIT: "the client's max_pending_calls are pending",
 }
 """What a status means for a client, where the library has no text about it."""

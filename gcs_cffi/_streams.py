@@ -34,6 +34,16 @@ def check_end(status: int, flags: int, report: bytes) -> None:
         raise failure(status, flags, report)
 
 
+def expired(what: str, timeout: float) -> TimeoutError:
+    """The error of whoever has waited for so many seconds."""
+    return TimeoutError(f"no {what} within {float(timeout):g} s")
+
+
+def taken() -> RuntimeError:
+    """The error of a second one that would wait."""
+    return RuntimeError("somebody waits for the next event already")
+
+
 def check_callback(callback: object) -> None:
     """Refuses what cannot be told anything.
 

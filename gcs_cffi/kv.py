@@ -113,7 +113,7 @@ class KeyValueStore:
             value: bytes-like; str is refused.
             namespace: where the key is.
             overwrite: whether the value of a key that exists is replaced; otherwise it stays.
-            timeout: in seconds.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             Whether the key is new.
@@ -164,7 +164,7 @@ class KeyValueStore:
             all_namespaces: with an empty prefix and an empty namespace Ray deletes every key of
                 every namespace, its own included. That is refused (InvalidRequestError) without
                 this.
-            timeout: in seconds.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             How many keys were deleted.
@@ -211,7 +211,7 @@ class KeyValueStore:
             all_namespaces: with an empty prefix and an empty namespace Ray lists the keys of every
                 namespace, each without its namespace. That is refused (InvalidRequestError) without
                 this.
-            timeout: in seconds.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The keys, in no particular order.

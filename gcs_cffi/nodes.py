@@ -84,7 +84,7 @@ class Nodes:
             state: of these only those in this state, such as "ALIVE" or
                 `messages.GcsNodeInfo.ALIVE`.
             limit: at most so many, whichever.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The nodes by their ids.
@@ -124,7 +124,7 @@ class Nodes:
             max_messages: how many messages are held that nobody has asked for, beside one reply of
                 the server; more of them wait there.
             max_bytes: how many bytes of them; one message may be larger.
-            timeout: for entering; see above.
+            timeout: in seconds, for entering; None for the client's own, `math.inf` for none.
         """
         return NodesWatch(self._channel, self, timeout, max_messages, max_bytes)
 
@@ -212,7 +212,7 @@ class Nodes:
 
         Args:
             node: the node, with its `node_id`; a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.GcsNodeInfo, node, "node")
         await call(self._channel, _REGISTER, messages.RegisterNodeRequest(node_info=data), timeout)
@@ -236,7 +236,7 @@ class Nodes:
             reason: why, such as "EXPECTED_TERMINATION" or
                 `messages.NodeDeathInfo.EXPECTED_TERMINATION`.
             message: why, for people.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         death = messages.NodeDeathInfo(
             reason=enum_number(messages.NodeDeathInfo.Reason, reason, "reason"),
@@ -268,7 +268,7 @@ class Nodes:
             node_ids: only these.
             state: only those in this state, such as "ALIVE".
             limit: at most so many, whichever.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             Addresses and states by the nodes' ids.

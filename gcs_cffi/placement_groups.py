@@ -71,7 +71,7 @@ class PlacementGroups:
                 (it is looked up), whose namespace a `name` is in; and `bundles`, one at least,
                 each with its `unit_resources`: `[{"unit_resources": {"CPU": 1}}]`. A bundle
                 without a `bundle_id` gets its own here.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Raises:
             GcsStatusError: there is no such job (RAY_NOT_FOUND).
@@ -124,7 +124,7 @@ class PlacementGroups:
         Args:
             name: the group's name.
             namespace: Ray's namespace that the name was given in.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The group, or None if no group has this name there.
@@ -141,7 +141,7 @@ class PlacementGroups:
 
         Args:
             limit: at most so many, whichever.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The groups by their ids.

@@ -66,7 +66,7 @@ class Errors:
             message: what happened, for people.
             job_id: the job that it is about; None for none.
             key: what subscribers of one key find it by. None: the job's id in hexadecimal digits.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = _error(error_type, message, job_id)
         if key is None:
@@ -93,7 +93,7 @@ class Errors:
             error_type: what kind of error, such as "worker_crash".
             message: what happened, for people.
             job_id: the job.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = _error(error_type, message, JobID(job_id))
         request = messages.ReportJobErrorRequest(job_error=data)
@@ -134,7 +134,7 @@ class Logs:
             batch: the lines, with `ip`, `pid` (a str) and `job_id` (hexadecimal digits, or a
                 `JobID`) of who wrote them; a message or its fields.
             key: what subscribers of one key find it by. None: the `job_id`.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         if isinstance(batch, Mapping) and isinstance(batch.get("job_id"), JobID):
             batch = {**batch, "job_id": batch["job_id"].hex()}

@@ -32,10 +32,10 @@ from gcs_cffi._native_subscriptions import (
     size_of,
 )
 from gcs_cffi._packed import event_text
-from gcs_cffi._published import MESSAGES, Message, Resync, key_of
+from gcs_cffi._published import MESSAGES, Message, Resync, key_of, unknown_channel
 from gcs_cffi._release import known
 from gcs_cffi._typed import reader_of
-from gcs_cffi.errors import from_status
+from gcs_cffi.errors import InvalidRequestError, from_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -140,8 +140,10 @@ class Subscription:
                 raise self._channel.closed_error()
             stream.events.popleft()
             await self._reader(deadline)
-        except BaseException:
+        except BaseException as error:
             stream.close()
+            if isinstance(error, InvalidRequestError) and self.channel not in MESSAGES:
+                raise unknown_channel(error) from None
             raise
         return self
 

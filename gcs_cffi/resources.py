@@ -111,7 +111,7 @@ class Resources:
                 it on the way.
             key: what subscribers of one key find it by. Ray's own agents take
                 "RAY_REPORTER:" and the node's id in hexadecimal digits.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         published = messages.PubMessage(
             channel_type="RAY_NODE_RESOURCE_USAGE_CHANNEL",

@@ -45,7 +45,7 @@ class RuntimeEnvs:
         Args:
             uri: the package, such as "gcs://_ray_pkg_0123456789abcdef.zip".
             expiration_s: for how long, in whole seconds.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         request = messages.PinRuntimeEnvURIRequest(
             uri=text(uri, "uri"),

@@ -77,7 +77,7 @@ class Tasks:
                 `[("state", "!=", "FINISHED")]`.
             exclude_driver: leave out the tasks that stand for drivers.
             limit: at most so many, whichever.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The attempts, in no order. The GCS keeps a bounded number, and reports reach it late.
@@ -110,7 +110,7 @@ class Tasks:
 
         Args:
             events: what happened to which attempts; a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.TaskEventData, events, "events")
         await call(self._channel, _ADD, messages.AddTaskEventDataRequest(data=data), timeout)

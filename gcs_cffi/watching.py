@@ -16,11 +16,12 @@ from asyncio import sleep  # blocking: from time import sleep
 from collections import deque
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from gcs_cffi import _merging
 from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._published import Change, Message
+from gcs_cffi._streams import expired
 from gcs_cffi.errors import ClientClosedError, GcsError
 from gcs_cffi.ids import ActorID, JobID, NodeID
 from gcs_cffi.pubsub import Subscription
@@ -70,13 +71,13 @@ class Watch(Generic[IdT, ValueT]):
     """
 
     __slots__ = (
+        "_accessor",
         "_changes",
         "_channel",
         "_closed",
         "_events",
         "_holding",
         "_is_due",
-        "_name",
         "_reading",
         "_subscription",
         "_taking",
@@ -84,23 +85,25 @@ class Watch(Generic[IdT, ValueT]):
         "current",
     )
 
+    _name: ClassVar[str]  # of the table, and of its channel
+    _kind: ClassVar[type[_merging.Kind]]
+
     def __init__(
         self,
         channel: Channel,
-        name: str,
-        kind: _merging.Kind,
+        accessor: Any,
         timeout: float | None,
         max_messages: int,
         max_bytes: int,
     ) -> None:
         """Made by the accessor."""
         self._channel = channel
-        self._name = name
+        self._accessor = accessor
         self._timeout = timeout
         self._subscription = Subscription(
-            channel, name, None, False, "wait", max_messages, max_bytes, timeout
+            channel, self._name, None, False, "wait", max_messages, max_bytes, timeout
         )
-        self._holding: _merging.Holding[IdT, ValueT] = _merging.Holding(kind)
+        self._holding: _merging.Holding[IdT, ValueT] = _merging.Holding(self._kind())
         self.current: Mapping[IdT, ValueT] = self._holding.current
         self._changes: deque[Change[IdT, ValueT]] = deque()
         self._events: list[tuple[IdT, Any]] = []  # that have not been dealt with
@@ -178,15 +181,13 @@ class Watch(Generic[IdT, ValueT]):
             TimeoutError: the timeout expired; nothing is lost.
             RuntimeError, GcsError: as the iteration does.
         """
-        end = None
         if timeout is not None:
             nanoseconds(timeout)  # which checks it
-            end = monotonic() + timeout
         if not self._changes:
             if not self._taking.acquire(blocking=False):
                 raise RuntimeError("somebody waits for the next change already")
             try:
-                await self._fill(end)
+                await self._fill(timeout)
             finally:
                 self._taking.release()
         return self._changes.popleft() if self._changes else None
@@ -198,8 +199,9 @@ class Watch(Generic[IdT, ValueT]):
         self._changes.clear()
         self._events.clear()
 
-    async def _fill(self, end: float | None) -> None:
+    async def _fill(self, timeout: float | None) -> None:
         """Waits until there are changes, or the end."""
+        end = None if timeout is None else monotonic() + timeout
         while not self._changes and not self._closed:
             if self._events or self._is_due:
                 try:
@@ -207,9 +209,13 @@ class Watch(Generic[IdT, ValueT]):
                 except ClientClosedError:
                     return
                 continue
-            event = await self._subscription.next(
-                None if end is None else max(0, end - monotonic())
-            )
+            try:
+                left = None if end is None else max(0, end - monotonic())
+                event = await self._subscription.next(left)
+            except TimeoutError as error:
+                if timeout is None or isinstance(error, GcsError):
+                    raise
+                raise expired(f"change of the table of {self._name}", timeout) from None
             if event is None:
                 return
             while isinstance(event, Message):
@@ -273,19 +279,11 @@ class Watch(Generic[IdT, ValueT]):
 class NodesWatch(Watch[NodeID, Any]):
     """Of nodes."""
 
-    __slots__ = ("_accessor",)
+    __slots__ = ()
 
-    def __init__(
-        self,
-        channel: Channel,
-        accessor: Nodes,
-        timeout: float | None,
-        max_messages: int,
-        max_bytes: int,
-    ) -> None:
-        """Made by the accessor."""
-        super().__init__(channel, "nodes", _merging.Nodes(), timeout, max_messages, max_bytes)
-        self._accessor = accessor
+    _name = "nodes"
+    _kind = _merging.Nodes
+    _accessor: Nodes
 
     async def _list(self, timeout: float) -> Mapping[NodeID, Any]:
         return await self._accessor.list(timeout=timeout)
@@ -297,19 +295,11 @@ class NodesWatch(Watch[NodeID, Any]):
 class JobsWatch(Watch[JobID, Any]):
     """Of jobs."""
 
-    __slots__ = ("_accessor",)
+    __slots__ = ()
 
-    def __init__(
-        self,
-        channel: Channel,
-        accessor: Jobs,
-        timeout: float | None,
-        max_messages: int,
-        max_bytes: int,
-    ) -> None:
-        """Made by the accessor."""
-        super().__init__(channel, "jobs", _merging.Jobs(), timeout, max_messages, max_bytes)
-        self._accessor = accessor
+    _name = "jobs"
+    _kind = _merging.Jobs
+    _accessor: Jobs
 
     async def _list(self, timeout: float) -> Mapping[JobID, Any]:
         return await self._accessor.list(
@@ -320,19 +310,11 @@ class JobsWatch(Watch[JobID, Any]):
 class ActorsWatch(Watch[ActorID, Any]):
     """Of actors."""
 
-    __slots__ = ("_accessor",)
+    __slots__ = ()
 
-    def __init__(
-        self,
-        channel: Channel,
-        accessor: Actors,
-        timeout: float | None,
-        max_messages: int,
-        max_bytes: int,
-    ) -> None:
-        """Made by the accessor."""
-        super().__init__(channel, "actors", _merging.Actors(), timeout, max_messages, max_bytes)
-        self._accessor = accessor
+    _name = "actors"
+    _kind = _merging.Actors
+    _accessor: Actors
 
     async def _list(self, timeout: float) -> Mapping[ActorID, Any]:
         return await self._accessor.list(timeout=timeout)

@@ -80,7 +80,7 @@ class Workers:
             has_paused_threads: only those with threads that wait for a debugger (True), or those
                 without (False).
             limit: at most so many, whichever.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The workers by their ids.
@@ -119,7 +119,7 @@ class Workers:
 
         Args:
             worker: the worker, with `worker_address.worker_id`; a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.WorkerTableData, worker, "worker")
         await call(self._channel, _ADD, messages.AddWorkerInfoRequest(worker_data=data), timeout)
@@ -137,7 +137,7 @@ class Workers:
         Args:
             worker: the worker, with `worker_address` and why it ended (`exit_type`,
                 `exit_detail`); a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.WorkerTableData, worker, "worker")
         request = messages.ReportWorkerFailureRequest(worker_failure=data)
@@ -153,7 +153,7 @@ class Workers:
         Args:
             worker_id: the worker.
             port: the port; 0 when it does not listen any more.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Raises:
             GcsStatusError: there is no such worker (RAY_NOT_FOUND).
@@ -175,7 +175,7 @@ class Workers:
         Args:
             worker_id: the worker.
             delta: how many more wait now; negative for fewer.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Raises:
             GcsStatusError: there is no such worker (RAY_NOT_FOUND).

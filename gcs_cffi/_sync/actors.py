@@ -89,7 +89,7 @@ class Actors:
                 longer, but not each state: an actor that waits for its place is
                 DEPENDENCIES_UNREADY there. False, as in Ray's own clients: what the GCS works with.
             limit: at most so many, whichever.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The actors by their ids.
@@ -128,7 +128,7 @@ class Actors:
             max_messages: how many messages are held that nobody has asked for, beside one reply of
                 the server; more of them wait there.
             max_bytes: how many bytes of them; one message may be larger.
-            timeout: for entering; see above.
+            timeout: in seconds, for entering; None for the client's own, `math.inf` for none.
         """
         return ActorsWatch(self._channel, self, timeout, max_messages, max_bytes)
 
@@ -141,7 +141,7 @@ class Actors:
             name: the actor's name.
             namespace: Ray's namespace that the name was given in: what the driver passed to
                 `ray.init()`, or one that Ray made up for it; "" is a namespace like another.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The actor, or None if no living actor has this name there.
@@ -167,7 +167,7 @@ class Actors:
         Args:
             namespace: Ray's namespace that is listed.
             all_namespaces: list them all instead.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             A `name` and its `ray_namespace` for each.
@@ -196,7 +196,7 @@ class Actors:
             actor_id: the actor.
             force: end its process at once, without its exit handlers.
             no_restart: do not start it again, whatever its `max_restarts`.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Raises:
             GcsStatusError: there is no such actor, or it is dead (RAY_NOT_FOUND). Before Ray 2.48,

@@ -96,7 +96,7 @@ class Autoscaler:
         Args:
             state: the state, whose `autoscaler_state_version` grows with each report: the GCS
                 ignores an older one; a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.autoscaler.AutoscalingState, state, "state")
         request = messages.autoscaler.ReportAutoscalingStateRequest(autoscaling_state=data)
@@ -112,7 +112,7 @@ class Autoscaler:
 
         Args:
             config: the configuration; a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.autoscaler.ClusterConfig, config, "config")
         request = messages.autoscaler.ReportClusterConfigRequest(cluster_config=data)
@@ -137,7 +137,7 @@ class Autoscaler:
             counts: how many of each bundle. None: one of each.
             label_selectors: for each bundle which nodes will do; a message or its fields. None:
                 any. From Ray 2.45 on.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         shapes = [amounts(bundle, "a bundle") for bundle in bundles]
         wanted = (
@@ -188,7 +188,7 @@ class Autoscaler:
             message: why, for people.
             deadline_ms: when the node will be ended in any case, in milliseconds since the Unix
                 epoch; 0 for no bound. From Ray 2.10 on.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         number = enum_number(messages.autoscaler.DrainNodeReason, reason, "reason")
         if number == messages.autoscaler.DRAIN_NODE_REASON_UNSPECIFIED:
@@ -215,7 +215,7 @@ class Autoscaler:
         Args:
             node_id: the node.
             resources: the new amounts by the resources' names, such as {"CPU": 8}.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             What the node has altogether now.

@@ -55,7 +55,7 @@ class Events:
 
         Args:
             events: the events, and which task attempts have lost some; a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.events.RayEventsData, events, "events")
         request = messages.events.AddEventsRequest(events_data=data)

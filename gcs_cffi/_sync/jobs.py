@@ -84,7 +84,7 @@ class Jobs:
             skip_is_running_tasks: leave out `is_running_tasks`, for which the server asks each
                 driver.
             limit: at most so many, whichever.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The jobs by their ids.
@@ -131,7 +131,7 @@ class Jobs:
             max_messages: how many messages are held that nobody has asked for, beside one reply of
                 the server; more of them wait there.
             max_bytes: how many bytes of them; one message may be larger.
-            timeout: for entering; see above.
+            timeout: in seconds, for entering; None for the client's own, `math.inf` for none.
         """
         return JobsWatch(self._channel, self, timeout, max_messages, max_bytes)
 
@@ -146,7 +146,7 @@ class Jobs:
         Args:
             job: the job, with its `job_id` and its driver's `driver_address.worker_id`; a message
                 or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.JobTableData, job, "job")
         call(self._channel, _ADD, messages.AddJobRequest(data=data), timeout)

@@ -81,7 +81,7 @@ class Workers:
             has_paused_threads: only those with threads that wait for a debugger (True), or those
                 without (False).
             limit: at most so many, whichever.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Returns:
             The workers by their ids.
@@ -120,7 +120,7 @@ class Workers:
 
         Args:
             worker: the worker, with `worker_address.worker_id`; a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.WorkerTableData, worker, "worker")
         call(self._channel, _ADD, messages.AddWorkerInfoRequest(worker_data=data), timeout)
@@ -138,7 +138,7 @@ class Workers:
         Args:
             worker: the worker, with `worker_address` and why it ended (`exit_type`,
                 `exit_detail`); a message or its fields.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
         """
         data = bundled(messages.WorkerTableData, worker, "worker")
         request = messages.ReportWorkerFailureRequest(worker_failure=data)
@@ -154,7 +154,7 @@ class Workers:
         Args:
             worker_id: the worker.
             port: the port; 0 when it does not listen any more.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Raises:
             GcsStatusError: there is no such worker (RAY_NOT_FOUND).
@@ -176,7 +176,7 @@ class Workers:
         Args:
             worker_id: the worker.
             delta: how many more wait now; negative for fewer.
-            timeout: see above.
+            timeout: in seconds; None for the client's own, `math.inf` for none.
 
         Raises:
             GcsStatusError: there is no such worker (RAY_NOT_FOUND).

@@ -3,8 +3,10 @@
  * Subscriptions at the boundary: what is refused, how they end where no server is, and that drop()
  * runs once, after the last event.
  */
+#define _GNU_SOURCE
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "check.h"
 
@@ -101,6 +103,50 @@ static void what_cannot_be_is_refused_and_nothing_is_dropped(void) {
   CHECK_EQUAL(gcs_has_feature("subscriptions"), 1);
 }
 
+/* The key begins at a page that nobody may read. */
+static void a_key_that_is_too_large_is_refused_unread(void) {
+  const size_t largest = (size_t)1 << 20;
+  const size_t sizes[] = {largest + 1, (size_t)1 << 40, SIZE_MAX / 2, SIZE_MAX};
+  const char* const channels[] = {"errors", "logs", "actors", "no such channel"};
+  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  void* const unreadable = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const gcs_client client = new_client();
+  Seen seen = {0};
+  const gcs_subscribe_options options = with_drop(&seen);
+  size_t i, j;
+  CHECK(unreadable != MAP_FAILED);
+  for (i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+    for (j = 0; j < sizeof channels / sizeof *channels; ++j) {
+      const gcs_bytes key = {unreadable, sizes[i]};
+      const int has_ids = strcmp(channels[j], "actors") == 0;
+      gcs_error* error = NULL;
+      CHECK_EQUAL(gcs_subscribe(client, channels[j], key, &options, NULL, receive, &seen, &error),
+                  GCS_INVALID_ARGUMENT);
+      CHECK(strstr(gcs_error_message(error), has_ids ? "16 bytes" : "1 MiB") != NULL);
+      gcs_error_free(error);
+    }
+  }
+  CHECK_EQUAL(munmap(unreadable, page), 0);
+  CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
+  CHECK_EQUAL(atomic_load(&seen.ends), 0);
+  CHECK_EQUAL(atomic_load(&seen.drops), 0);
+}
+
+static void the_largest_key_is_taken(void) {
+  const size_t largest = (size_t)1 << 20;
+  char* const bytes = calloc(largest, 1);
+  const gcs_bytes key = {bytes, largest};
+  const gcs_client client = new_client();
+  Seen seen = {0};
+  const gcs_subscribe_options options = with_drop(&seen);
+  CHECK(bytes != NULL);
+  CHECK_EQUAL(subscribe(client, "errors", key, &options, NULL, &seen), GCS_OK);
+  free(bytes); /* it was copied */
+  CHECK_EQUAL(gcs_client_destroy(client, SECONDS(20)), GCS_OK);
+  wait_for(&seen.drops, 1);
+  CHECK_EQUAL(atomic_load(&seen.status), GCS_CLOSED);
+}
+
 static void one_that_is_ended_says_so_once_and_is_dropped_behind_it(void) {
   const gcs_client client = new_client();
   Seen seen = {0};
@@ -189,6 +235,8 @@ static void a_queue_that_is_closed_ends_and_drops_what_goes_there(void) {
 int main(void) {
   begin();
   what_cannot_be_is_refused_and_nothing_is_dropped();
+  a_key_that_is_too_large_is_refused_unread();
+  the_largest_key_is_taken();
   one_that_is_ended_says_so_once_and_is_dropped_behind_it();
   one_whose_time_is_over_ends_with_the_deadline();
   the_client_ends_all_of_its_own();

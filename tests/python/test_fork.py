@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from forking import FORKED
 from helpers import run_script, run_script_on, said_nothing
 
 if TYPE_CHECKING:
@@ -14,32 +15,14 @@ if TYPE_CHECKING:
 
     from gcs_cffi.testing import GcsServer
 
-OPENING = """
-import asyncio, gc, os, sys, time, warnings
+OPENING = (
+    FORKED
+    + """
+import asyncio, gc
 import gcs_cffi
 warnings.filterwarnings("error", "a client of", ResourceWarning)
-warnings.filterwarnings("ignore", "This process", DeprecationWarning)
-
-def forked(child):
-    "Runs child in a forked process, and fails unless it ends well and soon."
-    pid = os.fork()
-    if pid == 0:
-        try:
-            child()
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(1)
-        sys.exit(0)     # with all that an interpreter does at its end
-    for _ in range(1000):
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            assert status == 0, status
-            return
-        time.sleep(0.01)
-    os.kill(pid, 9)
-    raise AssertionError("the child hangs")
 """
+)
 
 
 def test_in_a_child_a_blocking_client_fails_at_once_and_a_new_one_works(

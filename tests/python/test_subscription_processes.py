@@ -7,15 +7,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from forking import FORKED
 from helpers import PATIENCE, run_script, run_script_on, said_nothing
+from interrupting import COMPANIES, ctrl_c_ends
 
 import gcs_cffi
 
@@ -37,29 +36,6 @@ def enter(gcs):
 """
 
 # ---- Forks --------------------------------------------------------------------------------------
-
-FORK = """
-import warnings
-warnings.filterwarnings("ignore", "This process", DeprecationWarning)
-def forked(child):
-    pid = os.fork()
-    if pid == 0:
-        try:
-            child()
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(1)
-        sys.exit(0)
-    for _ in range(1000):
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            assert status == 0, status
-            return
-        time.sleep(0.01)
-    os.kill(pid, 9)
-    raise AssertionError("the child hangs")
-"""
 
 
 def test_in_a_child_a_subscription_fails_at_once_and_the_parents_goes_on(
@@ -100,7 +76,7 @@ for number in range(3):
             assert event.value.error_message == str(number), event
 gcs.close()
 """
-    assert said_nothing(run_script(OPEN + FORK + script, own_server.address))
+    assert said_nothing(run_script(OPEN + FORKED + script, own_server.address))
 
 
 def test_in_a_child_of_a_loop_the_subscription_is_left_alone(
@@ -140,7 +116,7 @@ loop.run_until_complete(go_on())
 loop.run_until_complete(loop.shutdown_asyncgens())
 loop.close()
 """
-    assert said_nothing(run_script_on(new_loop, OPEN + FORK + script, own_server.address))
+    assert said_nothing(run_script_on(new_loop, OPEN + FORKED + script, own_server.address))
 
 
 # ---- The end of a process -----------------------------------------------------------------------
@@ -201,65 +177,26 @@ loop.close()
 
 # ---- Ctrl-C -------------------------------------------------------------------------------------
 
+ENTERING = """
+def wait():
+    gcs.subscribe("errors", "nobody", timeout=60).__enter__()
+"""
 WAITING = """
-import json, os, sys, threading, time
-import gcs_cffi
-from gcs_cffi import _native
-gcs = gcs_cffi.sync.connect(sys.argv[1])
-if sys.argv[2] == "beside threads":
-    # The kernel may choose any of these for the signal.
-    for _ in range(3):
-        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-entering = sys.argv[3] == "entering"
-if not entering:
-    errors = gcs.subscribe("errors", "nobody").__enter__()
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    if entering:
-        gcs.subscribe("errors", "nobody", timeout=60).__enter__()
-    else:
+errors = gcs.subscribe("errors", "nobody").__enter__()
+def wait():
+    try:
         errors.next()
-except KeyboardInterrupt:
-    print(time.monotonic_ns(), flush=True)
-if not entering:
-    errors.close()
-handle = gcs._channel.handle
-for _ in range(500):
-    pending = json.loads(_native.client_stats(handle))["not_taken"]
-    if not pending:
-        break
-    time.sleep(0.01)
-print(pending, flush=True)
-os._exit(0)
+    finally:
+        errors.close()
 """
 
 
-@pytest.mark.parametrize("company", ["alone", "beside threads"])
-@pytest.mark.parametrize("doing", ["entering", "waiting"])
+@pytest.mark.parametrize("company", COMPANIES)
+@pytest.mark.parametrize("code", [ENTERING, WAITING], ids=["entering", "waiting"])
 def test_ctrl_c_ends_a_wait_within_100_ms_and_leaves_nothing(
-    own_server: GcsServer, company: str, doing: str
+    own_server: GcsServer, company: str, code: str
 ) -> None:
-    command = [sys.executable, "-I", "-c", WAITING, own_server.address, company, doing]
-    times = []
-    for _ in range(3):
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as script:
-            assert script.stdin is not None
-            assert script.stdout is not None
-            assert script.stdout.readline() == "ready\n"
-            own_server.pause()
-            script.stdin.write("\n")
-            script.stdin.flush()
-            time.sleep(0.3)
-            sent = time.monotonic_ns()
-            os.kill(script.pid, signal.SIGINT)
-            times.append(int(script.stdout.readline()) - sent)
-            own_server.resume()
-            assert script.stdout.readline() == "0\n"
-    assert min(times) < 100e6, times
-    assert max(times) < 500e6, times
+    assert ctrl_c_ends(own_server, company, code, "not_taken")
 
 
 # ---- Loops --------------------------------------------------------------------------------------

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers import PATIENCE, descriptors_flat, pending_in_library, wait_until
+from interrupting import COMPANIES, ctrl_c_ends
 
 import gcs_cffi
 from gcs_cffi import JobID, messages
@@ -158,56 +155,15 @@ def test_what_a_handler_raises_ends_the_call_and_cancels_its_rpc(own_server: Gcs
         assert gcs.kv.get("key", namespace="some") is None
 
 
-WAITING = """
-import json, os, sys, threading, time
-import gcs_cffi
-from gcs_cffi import _native
-gcs = gcs_cffi.sync.connect(sys.argv[1])
-if sys.argv[2] == "beside threads":
-    # The kernel may choose any of these for the signal.
-    for _ in range(3):
-        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    gcs.kv.get("key", namespace="some", timeout=60)
-except KeyboardInterrupt:
-    print(time.monotonic_ns(), flush=True)
-handle = gcs._channel.handle
-for _ in range(500):
-    pending = json.loads(_native.client_stats(handle))["pending"]
-    if not pending:
-        break
-    time.sleep(0.01)
-print(pending, flush=True)
-os._exit(0)
-"""
-
-
-@pytest.mark.parametrize("company", ["alone", "beside threads"])
+@pytest.mark.parametrize("company", COMPANIES)
 def test_ctrl_c_ends_a_call_within_100_ms_and_cancels_its_rpc(
     own_server: GcsServer, company: str
 ) -> None:
-    command = [sys.executable, "-I", "-c", WAITING, own_server.address, company]
-    times = []
-    for _ in range(3):
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as script:
-            assert script.stdin is not None
-            assert script.stdout is not None
-            assert script.stdout.readline() == "ready\n"
-            own_server.pause()
-            script.stdin.write("\n")
-            script.stdin.flush()
-            time.sleep(0.3)
-            sent = time.monotonic_ns()
-            os.kill(script.pid, signal.SIGINT)
-            times.append(int(script.stdout.readline()) - sent)
-            assert script.stdout.readline() == "0\n"
-            own_server.resume()
-    assert min(times) < 100e6, times
-    assert max(times) < 500e6, times
+    code = """
+def wait():
+    gcs.kv.get("key", namespace="some", timeout=60)
+"""
+    assert ctrl_c_ends(own_server, company, code, "pending")
 
 
 def test_an_unclosed_client_gives_a_resource_warning(server: GcsServer) -> None:

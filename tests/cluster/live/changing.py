@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that has a cluster which changes: raylets and actors come and go, the GCS restarts.
 
-It answers like `live.child`: the name of one of Changing's methods and its arguments come through
-its end of a pipe, and the result or the text of an error goes back.
+It answers for Changing, as `live.answering` says.
 
 Invariants:
 - The cluster's state is in a Redis of its own, so that a GCS that restarts knows it.
@@ -17,9 +16,9 @@ import socket
 import subprocess
 import sys
 import time
-import traceback
-from multiprocessing.connection import Connection
 from typing import Any
+
+from live.answering import answer
 
 OBJECT_STORE_BYTES = 80_000_000
 WAIT_SECONDS = 60
@@ -118,27 +117,11 @@ class Changing:
         self._cluster.head_node.start_gcs_server()
 
 
-def main(descriptor: int) -> None:
-    """Starts the cluster, tells its address, and answers until nobody asks any more."""
-    pipe = Connection(descriptor)
-    try:
-        changing = Changing()
-        pipe.send((True, (changing.address, {})))
-    except BaseException:
-        pipe.send((False, traceback.format_exc()))
-        raise
-    while True:
-        try:
-            method, arguments = pipe.recv()
-        except EOFError:
-            break
-        try:
-            answer = (True, getattr(changing, method)(**arguments))
-        except Exception:  # noqa: BLE001 - whatever it is, the test is told
-            answer = (False, traceback.format_exc())
-        pipe.send(answer)
-    os._exit(0)
+def start() -> tuple[object, object]:
+    """Starts the cluster, whose address is told."""
+    changing = Changing()
+    return changing, (changing.address, {})
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    answer(int(sys.argv[1]), start)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that has the cluster, drives what runs there, and reads it as Ray does.
 
-It answers what comes through its end of a pipe: the name of one of RayView's methods and its
-arguments, and back the result or the text of an error.
+It answers for RayView, as `live.answering` says.
 
 Invariants:
 - The cluster's processes end with this one, and this one when the other end of the pipe closes.
@@ -10,39 +9,32 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
-from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from live.answering import answer
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-def main(descriptor: int, dashboard_port: int) -> None:
+def main(descriptor: int, dashboard_port: int) -> NoReturn:
     """Starts everything, tells what it made, and answers until nobody asks any more."""
-    pipe = Connection(descriptor)
-    try:
+    held: list[object] = []  # actors end with the handles that the workload has
+
+    def start() -> tuple[object, object]:
+        # Here, so that what an import raises is told, too.
         from live.ray_view import RayView
         from live.workload import Workload
 
         workload = Workload(dashboard_port)
+        held.append(workload)
         workload.make()
         dashboard = f"http://{workload.cluster.head_node.webui_url}"
         view = RayView(workload.address, dashboard)
-        pipe.send((True, (workload.address, vars(workload.made))))
-    except BaseException:
-        pipe.send((False, traceback.format_exc()))
-        raise
-    while True:
-        try:
-            method, arguments = pipe.recv()
-        except EOFError:
-            break
-        try:
-            answer = (True, getattr(view, method)(**arguments))
-        except Exception:  # noqa: BLE001 - whatever it is, the test is told
-            answer = (False, traceback.format_exc())
-        pipe.send(answer)
-    # Ray's way out waits for each process in turn; the kernel ends them with this one.
-    os._exit(0)
+        return view, (workload.address, vars(workload.made))
+
+    answer(descriptor, start)
 
 
 if __name__ == "__main__":
