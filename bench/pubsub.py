@@ -5,7 +5,9 @@
 
 Invariants:
 - Started as a script, so that what is measured is the installed package.
-- One subscriber measures at a time, each in a process of its own; each round begins with another.
+- One subscriber measures at a time, each in a process of its own and on a server of its own: for
+  one that went without a word a server keeps messages for five minutes, which slows it down more
+  and more. Each round begins with another subscriber.
 - A ratio is formed inside one round, and only then is its median taken.
 """
 
@@ -16,6 +18,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -78,31 +81,31 @@ def main(arguments: list[str]) -> int:
     machine = describe_machine()
     versions = versions_of(dict.fromkeys(["gcs-cffi", "ray", "grpcio"]))
     with GcsServer() as server:
-        print("\n".join(machine_lines(machine, versions, server.version)), flush=True)
-        home = server.folder / "home-of-clients"
-        home.mkdir()
-        others = OtherProcesses([os.getpid(), server.pid])
-        results = {load.title: _measure(load, rounds, server.address, home) for load in LOADS}
-        share = others.share()
+        version = server.version
+    print("\n".join(machine_lines(machine, versions, version)), flush=True)
+    others = OtherProcesses([os.getpid()])
+    with tempfile.TemporaryDirectory(prefix="gcs-cffi-bench-") as folder:
+        results = {load.title: _measure(load, rounds, Path(folder)) for load in LOADS}
+    share = others.share()
     report = {
         "started": started.isoformat(timespec="seconds"),
         "machine": machine,
         "share_of_other_processes": share,
-        "versions": versions | {"gcs_server": server.version},
+        "versions": versions | {"gcs_server": version},
         "loads": results,
     }
     save(report, started, "pubsub")
     return 0
 
 
-def _measure(load: Load, rounds: int, address: str, home: Path) -> dict[str, list[Round]]:
+def _measure(load: Load, rounds: int, home: Path) -> dict[str, list[Round]]:
     names = list(CONTENDERS)
     measured: dict[str, list[Round]] = {name: [] for name in names}
     began = time.monotonic()
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            measured[name].append(_once(name, load, address, home))
+            measured[name].append(_once(name, load, home))
         print(
             f"{load.title}: round {number + 1} of {rounds}, {time.monotonic() - began:.0f} s",
             file=sys.stderr,
@@ -112,17 +115,20 @@ def _measure(load: Load, rounds: int, address: str, home: Path) -> dict[str, lis
     return measured
 
 
-def _once(name: str, load: Load, address: str, home: Path) -> Round:
+def _once(name: str, load: Load, home: Path) -> Round:
+    from gcs_cffi.testing import GcsServer
+
     numbers = [str(load.messages), str(load.per_publication)]
-    done = subprocess.run(
-        [sys.executable, "-I", str(_SUBSCRIBER), name, address, *numbers],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=_LONGEST,
-        check=True,
-        env=worker_environment(home),
-        cwd=home,
-    )
+    with GcsServer() as server:
+        done = subprocess.run(
+            [sys.executable, "-I", str(_SUBSCRIBER), name, server.address, *numbers],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=_LONGEST,
+            check=True,
+            env=worker_environment(home),
+            cwd=home,
+        )
     result: Round = json.loads(done.stdout.splitlines()[-1])
     return result
 

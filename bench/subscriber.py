@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from typing import IO, Any
+from typing import Any
 
 _TEXT = "x" * 92
 _KEY = "bench"
@@ -37,12 +38,12 @@ class Meter:
     """Counts messages, and asks the publisher for the next.
 
     Args:
-        asked: the publisher's standard input.
+        asked: the descriptor of the publisher's standard input.
         messages: how many there will be.
         one_by_one: whether each is asked for.
     """
 
-    def __init__(self, asked: IO[str], messages: int, one_by_one: bool) -> None:
+    def __init__(self, asked: int, messages: int, one_by_one: bool) -> None:
         self._asked = asked
         self._messages = messages
         self._one_by_one = one_by_one
@@ -73,8 +74,7 @@ class Meter:
         }
 
     def _ask(self) -> None:
-        self._asked.write("\n")
-        self._asked.flush()
+        os.write(self._asked, b"\n")
 
 
 Consume = Callable[[str, Meter], None]
@@ -218,7 +218,7 @@ def main(arguments: list[str]) -> None:
     command = [sys.executable, "-I", __file__, "publish", address, messages, per_publication]
     with subprocess.Popen([*command, channel], stdin=subprocess.PIPE, text=True) as publisher:
         assert publisher.stdin is not None
-        meter = Meter(publisher.stdin, count, one_by_one=each == 1)
+        meter = Meter(publisher.stdin.fileno(), count, one_by_one=each == 1)
         CONTENDERS[name](address, meter)
         result = meter.result()
     print(json.dumps(result))

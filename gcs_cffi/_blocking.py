@@ -11,7 +11,6 @@ Invariants:
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections import deque
@@ -135,11 +134,15 @@ class Stream:
         return bool(self.events) and not self.closed
 
     def _wait(self, timeout: float | None) -> None:
-        end = math.inf if timeout is None else monotonic() + timeout
+        if timeout is None:
+            while not self.events and not self._ended:
+                self._drain(_SLICE)
+            return
+        end = monotonic() + timeout
         while not self.events and not self._ended:
             left = max(0.0, end - monotonic())
             self._drain(int(min(_SLICE, left * 1e9)))  # 0 takes what has arrived
-            if timeout is not None and left == 0 and not self.events and not self._ended:
+            if left == 0 and not self.events and not self._ended:
                 raise expired(self._what, timeout)
 
     def _drain(self, patience: int) -> None:

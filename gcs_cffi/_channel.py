@@ -150,9 +150,12 @@ class Stream:
             _native.cancel(self._client, self.id)
         self.events.clear()
         self._end = (_status.OK, 0, b"")
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
-    def _take(self, kind: int, status: int, flags: int, number: int, body: bytes) -> None:
+    def _take(
+        self, kind: int, status: int, flags: int, number: int, body: bytes
+    ) -> Future[None] | None:
         if status != _status.OK:
             self._reactor.streams.pop(self.id, None)
             self._end = (status, flags, body)
@@ -162,16 +165,11 @@ class Stream:
             loop = self._reactor.loop()
             if loop is not None:
                 loop.call_soon(self._tell, (kind, flags, number, body))
-            return
-        self._wake()
+        return self._waiter
 
     def _tell(self, event: StreamEvent) -> None:
         if self._callback is not None and not self._closed:
             self._callback(event)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class Channel(ClientHandle):

@@ -23,9 +23,11 @@ Reason = Literal["dropped", "reconnected", "too_large", "expired", "restarted"]
 """"Why messages may be missing."""
 
 _END_SIZE: Final = calcsize("=I")
-_ENDS_OF_ONE: Final = Struct("=II")
-_HEAD_OF_ONE: Final = _ENDS_OF_ONE.size
-_ends_of_one: Final = _ENDS_OF_ONE.unpack_from
+_ENDS: Final = Struct("=II")
+ENDS_SIZE: Final = _ENDS.size
+"""What stands in front of a run for each of its messages, beside its bytes."""
+ends_of_one: Final = _ENDS.unpack_from
+"""Where key and message of a run of one end."""
 
 SUBSCRIBED: Final[int] = lib.GCS_EVENT_SUBSCRIBED
 MESSAGE: Final[int] = lib.GCS_EVENT_MESSAGE
@@ -92,17 +94,6 @@ class Run(NamedTuple):
         """What is left of it when so many more have been read."""
         first = self.first + count
         return self._replace(first=first) if 2 * first < len(self.ends) else None
-
-
-def size_of(data: bytes, count: int) -> int:
-    """Bytes of all keys and messages of an event with so many messages."""
-    return len(data) - 2 * _END_SIZE * count
-
-
-def only_one(data: bytes) -> tuple[bytes, bytes]:
-    """Key and message of an event with one message."""
-    key_end, _ = _ends_of_one(data)
-    return data[_HEAD_OF_ONE:key_end], data[key_end:]
 
 
 def subscribe(client: int, topic: Topic, number: int, queue: _native.Queue) -> None:

@@ -31,22 +31,25 @@ import os
 import sys
 import threading
 import weakref
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status, options
-from gcs_cffi._packed import cancelled_client, event_text, pack_cancel, result_of
-from gcs_cffi.errors import GcsError, from_status
+from gcs_cffi._futures import end, end_here, end_wait, end_wait_here
+from gcs_cffi._packed import cancelled_client, event_text, pack_cancel
+from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
+    TakeEvent = Callable[[int, int, int, int, bytes], asyncio.Future[None] | None]
+    """Gets kind, status, flags, number and bytes of an event."""
+
 _DRAIN_EVENTS: Final = 1024
 _DRAIN_BYTES: Final = 256 * 1024
 _DRAINS_PER_WAKE: Final = 4  # more events than these take are left for the loop's next iteration
-
-_PLAIN_KINDS: Final = frozenset({_native.CALL, _native.KV_GET})  # their result is the event's bytes
 
 _lock = threading.RLock()
 _reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Reactor] = (
@@ -81,7 +84,8 @@ class Reactor:
         loop: the loop, weakly; gives None as well once the reactor is retired.
         queue: where completions come to.
         pending: the future of each call that has not ended.
-        streams: who takes the events of an id to which more than one comes.
+        streams: who takes the events of an id to which more than one comes, and gives the future
+            of somebody who waits for one of them.
         batch: the records to hand over at the end of this iteration, by id; a cancellation has the
             negative id.
         lent: bodies that records in `batch` point to.
@@ -95,6 +99,7 @@ class Reactor:
         "_descriptor",
         "_events",
         "_shutdown_hook",
+        "_woken",
         "batch",
         "lent",
         "loop",
@@ -108,7 +113,7 @@ class Reactor:
         gone = partial(_loop_is_gone, weakref.ref(self))
         self.loop: Callable[[], asyncio.AbstractEventLoop | None] = weakref.ref(loop, gone)
         self.pending: dict[int, asyncio.Future[Any]] = {}
-        self.streams: dict[int, Callable[[int, int, int, int, bytes], None]] = {}
+        self.streams: dict[int, TakeEvent] = {}
         self.batch: dict[int, bytes] = {}
         self.lent: list[bytes] = []
         self.scheduled = False
@@ -116,6 +121,7 @@ class Reactor:
         self._context = contextvars.Context()  # not one for all: two threads cannot be in the same
         self._descriptor: int | None = None
         self._events: Iterator[tuple[int, ...]] = iter(())
+        self._woken: deque[asyncio.Future[None]] = deque()  # streams' waiters
         self._shutdown_hook: weakref.ref[AsyncGenerator[None, None]] | None = None
         self.queue = self._watched_queue(loop) or self._waking_queue()
         _log.follow_level()
@@ -199,12 +205,14 @@ class Reactor:
         wakes = not loop.get_debug()  # there the loop says which callback was slow: the task's own
         try:
             self._deliver(wakes)  # what an interrupt has left
+            self._wake_streams(wakes)
             for _ in range(_DRAINS_PER_WAKE):
                 status, self._events = self.queue.drain(0)
                 if status != _status.OK:
                     self._break(status)
                     return
                 self._deliver(wakes)
+                self._wake_streams(wakes)
                 if not self.queue.more:
                     break
             else:
@@ -230,28 +238,26 @@ class Reactor:
             future = take(call_id, None)
             if future is None:
                 if call_id in streams:
-                    streams[call_id](kind, status, flags, number, body)
+                    waiter = streams[call_id](kind, status, flags, number, body)
+                    if waiter is not None:
+                        self._woken.append(waiter)
                 elif kind == _native.LOG:
                     _log.emit(number, event_text(body))
-                continue
-            # Of a future that nobody else has: the task that awaits it, if it still does.
-            direct = wakes and type(future) is asyncio.Future
-            waiting = future._callbacks if direct else None  # noqa: SLF001 (nothing public tells)
-            if not waiting:
-                _end(future, kind, status, flags, number, body)
-                continue
-            wake, context = waiting[0]
-            try:
-                future.remove_done_callback(wake)
-                _end(future, kind, status, flags, number, body)
-                context.run(wake, future)
-            except BaseException:
-                # From the task itself, or an interrupt that came before it ran.
-                _end(future, kind, status, flags, number, body)
-                loop = self.loop()
-                if loop is not None and _still_waits(wake, future):
-                    loop.call_soon(wake, future, context=context)
-                raise
+            elif wakes:
+                end_here(future, kind, status, flags, number, body)
+            else:
+                end(future, kind, status, flags, number, body)
+
+    def _wake_streams(self, wakes: bool) -> None:
+        """Wakes who waits for events, once, when all that a drain has brought are there."""
+        woken = self._woken
+        while woken:
+            waiter = woken[0]
+            if not wakes:
+                end_wait(waiter)
+            elif not waiter.done():
+                end_wait_here(waiter)
+            woken.popleft()
 
     def _wake(self) -> None:
         """On the library's thread: has the loop drain the queue."""
@@ -282,7 +288,9 @@ class Reactor:
     def _give_up(self) -> None:
         self.pending.clear()
         for take in list(self.streams.values()):
-            take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
+            waiter = take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
+            if waiter is not None:
+                end_wait(waiter)
         self.streams.clear()
         self.batch.clear()
         _log.detach(self.queue)
@@ -367,28 +375,6 @@ def _loop_is_gone(
     alive = None if ending() else reactor()
     if alive is not None and hasattr(alive, "queue") and not alive.queue.inherited:
         alive._give_up()  # noqa: SLF001 (of this module)
-
-
-def _end(
-    future: asyncio.Future[Any], kind: int, status: int, flags: int, number: int, body: bytes
-) -> None:
-    """Gives a future the outcome that an event has, unless it is done."""
-    if future.done():
-        return  # cancelled, and its task has not run since
-    try:
-        if status == _status.OK and kind in _PLAIN_KINDS:
-            future.set_result(body)
-        else:
-            future.set_result(result_of(kind, status, flags, number, body))
-    except GcsError as error:
-        # The traceback would tie the future and its exception into a cycle.
-        future.set_exception(error.with_traceback(None))
-
-
-def _still_waits(wake: object, future: asyncio.Future[Any]) -> bool:
-    """Whether the task that `wake` wakes has not been run since it began to await the future."""
-    task = getattr(wake, "__self__", None)
-    return getattr(task, "_fut_waiter", None) is future
 
 
 def _no_loop() -> None:

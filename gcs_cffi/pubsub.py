@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from gcs_cffi import _status
 from gcs_cffi._arguments import Deadline, boolean, integer, nanoseconds, text
 from gcs_cffi._native_subscriptions import (
+    ENDS_SIZE,
     MESSAGE,
     REASONS,
     Policy,
     Run,
     Topic,
+    ends_of_one,
     grant,
-    only_one,
-    size_of,
 )
 from gcs_cffi._packed import event_text
 from gcs_cffi._published import MESSAGES, Message, Resync, key_of, unknown_channel
@@ -72,7 +72,8 @@ class Subscription:
 
     __slots__ = (
         "_channel",
-        "_credit",
+        "_due",
+        "_due_bytes",
         "_key_type",
         "_read",
         "_ready",
@@ -112,9 +113,11 @@ class Subscription:
         size = integer(max_bytes, "max_bytes", 1, _MOST)
         # Under a policy that drops, half of it is the library's to drop from.
         kept, kept_size = (0, 0) if policy == "wait" else (held // 2, size // 2)
-        self._credit = (held - kept, size - kept_size)
+        credit = (held - kept, size - kept_size)
+        # What was taken is given back when it is worth it.
+        self._due, self._due_bytes = ((part + 1) // 2 for part in credit)
         self._topic = Topic(
-            name, key_of(name, key), policy, nanoseconds(timeout), *self._credit, kept, kept_size
+            name, key_of(name, key), policy, nanoseconds(timeout), *credit, kept, kept_size
         )
         self._taken = self._taken_bytes = 0
         self._ready: deque[Message | Resync] = deque()
@@ -209,7 +212,8 @@ class Subscription:
         stream = self._stream
         if stream is None:
             raise RuntimeError("enter it first: what is not entered has no events")
-        self._give_back(stream)
+        if self._taken >= self._due or self._taken_bytes >= self._due_bytes:
+            self._give_back(stream)
         while not self._ready:
             if self._run is not None:
                 await self._read_messages(self._run)
@@ -224,31 +228,25 @@ class Subscription:
         kind, flags, number, body = event
         if kind == MESSAGE:
             self._taken += number
-            self._taken_bytes += size_of(body, number)
-            if number > 1 or not self._take_one(body):
-                self._run = Run.of(body, number)
+            self._taken_bytes += len(body) - number * ENDS_SIZE
+            read = self._read
+            if number == 1 and read.__class__ is not str:
+                # The long way would cost one message at a time a twentieth more.
+                key_end, _ = ends_of_one(body)
+                try:
+                    value = read(body[key_end:])  # type: ignore[operator]
+                    key = self._key_type(body[ENDS_SIZE:key_end])
+                    self._ready.append(_message((key, value)))
+                    return
+                except Exception:  # noqa: BLE001 (it is told on the long way)
+                    pass
+            self._run = Run.of(body, number)
             return
         self._taken += 1
         reason = REASONS[flags]
         if reason == "restarted" and self._read is not bytes:
             self._read = MESSAGES[self.channel][0]  # of another server, maybe
         self._ready.append(Resync(reason, number, event_text(body)))
-
-    def _take_one(self, body: bytes) -> bool:
-        """Makes a message of the bytes of one; False if that is for `_read_messages()`.
-
-        At its price, one message at a time would cost a twentieth more.
-        """
-        read = self._read
-        if isinstance(read, str):
-            return False
-        key, value = only_one(body)
-        try:
-            message = Message(self._key_type(key), read(value))
-        except Exception:  # noqa: BLE001 (which is told there)
-            return False
-        self._ready.append(message)
-        return True
 
     async def _read_messages(self, run: Run) -> None:
         """Makes messages of the bytes of a run of them."""
@@ -290,11 +288,9 @@ class Subscription:
         return self._read
 
     def _give_back(self, stream: Stream) -> None:
-        """Lets the library hand over as much more as was taken, when it is worth it."""
-        messages, size = self._credit
-        if self._taken * 2 >= messages or self._taken_bytes * 2 >= size:
-            grant(self._channel.handle, stream.id, self._taken, self._taken_bytes)
-            self._taken = self._taken_bytes = 0
+        """Lets the library hand over as much more as was taken."""
+        grant(self._channel.handle, stream.id, self._taken, self._taken_bytes)
+        self._taken = self._taken_bytes = 0
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         """Ends it, and warns: what is not left goes on to be held."""

@@ -18,10 +18,13 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kLongestPeriod = 60 * kSecond;
 // A server that answers polls at once with nothing is not asked faster than this.
 constexpr std::int64_t kShortestPoll = kSecond;
-// A poll costs as much as fifty messages: after a reply with so many of them the next poll is not
-// sent sooner than this after the last one, so that more come with it.
-constexpr std::size_t kBusyReply = 16;
-constexpr std::int64_t kBusyPeriod = 1'000'000;
+// A poll costs as much as fifty messages: after a reply with many of them the next poll is not sent
+// sooner than this after the last one, so that more come with it.
+constexpr std::int64_t busy_period(std::uint64_t messages) {
+  constexpr std::int64_t kMillisecond = 1'000'000;
+  if (messages < 16) return 0;
+  return messages < 256 ? 2 * kMillisecond : 4 * kMillisecond;
+}
 // No server forgets a subscriber sooner.
 constexpr std::int64_t kShortestPatience = kSecond;
 
@@ -246,7 +249,8 @@ void Subscriber::read_reply(std::unique_ptr<Call> answer) noexcept {
     return;
   }
   if (reply->count > 0) {
-    if (reply->count >= kBusyReply) poll_after_ = polled_at_ + kBusyPeriod;
+    const std::int64_t period = busy_period(reply->count);
+    if (period > 0) poll_after_ = polled_at_ + period;
     const bool is_readable = exclusive_ ? hold(std::move(answer)) : deliver_all(*answer);
     if (!is_readable) give_up(ResyncReason::kDropped);
   } else if (!was_probing && open_polls() == 0) {

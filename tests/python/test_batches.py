@@ -12,7 +12,7 @@ import pytest
 from helpers import finished, pending_in_library, quiet_reactor, wait_until
 
 import gcs_cffi
-from gcs_cffi import _native, _reactor
+from gcs_cffi import _futures, _native, _reactor
 
 if TYPE_CHECKING:
     from gcs_cffi import GcsClient
@@ -103,16 +103,16 @@ def test_an_interrupt_before_a_woken_task_runs_does_not_strand_it(
         nonlocal interrupts
         if interrupts:
             interrupts -= 1
-            monkeypatch.setattr(_reactor, "_end", end)
+            monkeypatch.setattr(_futures, "end", end)
             raise KeyboardInterrupt
         end(*arguments)
 
     try:
         gcs = loop.run_until_complete(connect())
-        end = _reactor._end
+        end = _futures.end
         while interrupts:
             calls = [loop.create_task(gcs.kv.get("key", namespace=NOWHERE)) for _ in range(5)]
-            monkeypatch.setattr(_reactor, "_end", interrupted)
+            monkeypatch.setattr(_futures, "end", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 loop.run_until_complete(asyncio.wait(calls))
             done = asyncio.wait_for(asyncio.gather(*calls), 20)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ends of futures, and tasks that run as soon as what they await has ended.
+
+A future's own way goes through `call_soon`: another iteration of the loop, with its poll, before
+the task runs.
+
+Invariants:
+- A task that is run here runs in its own context, and only if it awaits the future and nothing else
+  does.
+- However that is interrupted, the future has ended, and the task runs or will run.
+- All of it belongs to the thread of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from gcs_cffi import _native, _status
+from gcs_cffi._packed import result_of
+from gcs_cffi.errors import GcsError
+
+_PLAIN_KINDS: Final = frozenset({_native.CALL, _native.KV_GET})  # their result is the event's bytes
+
+
+def end(
+    future: asyncio.Future[Any], kind: int, status: int, flags: int, number: int, body: bytes
+) -> None:
+    """Gives a future the outcome that an event has, unless it is done."""
+    if future.done():
+        return  # cancelled, and its task has not run since
+    try:
+        if status == _status.OK and kind in _PLAIN_KINDS:
+            future.set_result(body)
+        else:
+            future.set_result(result_of(kind, status, flags, number, body))
+    except GcsError as error:
+        # The traceback would tie the future and its exception into a cycle.
+        future.set_exception(error.with_traceback(None))
+
+
+def end_here(
+    future: asyncio.Future[Any], kind: int, status: int, flags: int, number: int, body: bytes
+) -> None:
+    """The same of a future that one task awaits at most; that runs here and now."""
+    direct = type(future) is asyncio.Future
+    waiting = future._callbacks if direct else None  # noqa: SLF001 (nothing public tells)
+    if not waiting:
+        end(future, kind, status, flags, number, body)
+        return
+    wake, context = waiting[0]
+    try:
+        future.remove_done_callback(wake)
+        end(future, kind, status, flags, number, body)
+        context.run(wake, future)
+    except BaseException:
+        # From the task itself, or an interrupt that came before it ran.
+        end(future, kind, status, flags, number, body)
+        if _still_waits(wake, future):
+            future.get_loop().call_soon(wake, future, context=context)
+        raise
+
+
+def end_wait(waiter: asyncio.Future[None]) -> None:
+    """Gives a future that says nothing its end, unless it is done."""
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def end_wait_here(waiter: asyncio.Future[None]) -> None:
+    """The same; if a task awaits it, and not `asyncio.wait()`, that runs here and now."""
+    waiting = waiter._callbacks if type(waiter) is asyncio.Future else None  # noqa: SLF001
+    if waiting and _still_waits(waiting[0][0], waiter):
+        end_here(waiter, _native.CONNECT, _status.OK, 0, 0, b"")
+    else:
+        end_wait(waiter)
+
+
+def _still_waits(wake: object, future: asyncio.Future[Any]) -> bool:
+    """Whether the task that `wake` wakes has not been run since it began to await the future."""
+    task = getattr(wake, "__self__", None)
+    return getattr(task, "_fut_waiter", None) is future
