@@ -232,21 +232,19 @@ class Reactor:
         """
         take = self.pending.pop
         streams = self.streams
+        finish = end_here if wakes else end
         arena = self.queue.arena
         for call_id, status, kind, flags, number, offset, size, buffer in self._events:
             body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
             future = take(call_id, None)
-            if future is None:
-                if call_id in streams:
-                    waiter = streams[call_id](kind, status, flags, number, body)
-                    if waiter is not None:
-                        self._woken.append(waiter)
-                elif kind == _native.LOG:
-                    _log.emit(number, event_text(body))
-            elif wakes:
-                end_here(future, kind, status, flags, number, body)
-            else:
-                end(future, kind, status, flags, number, body)
+            if future is not None:
+                finish(future, kind, status, flags, number, body)
+            elif call_id in streams:
+                waiter = streams[call_id](kind, status, flags, number, body)
+                if waiter is not None:
+                    self._woken.append(waiter)
+            elif kind == _native.LOG:
+                _log.emit(number, event_text(body))
 
     def _wake_streams(self, wakes: bool) -> None:
         """Wakes who waits for events, once, when all that a drain has brought are there."""
