@@ -239,26 +239,31 @@ TEST_F(ClientSubscriber, WhatWasReceivedIsAcknowledgedByTheNextPoll) {
 }
 
 // A poll costs both sides as much as many messages.
-TEST_F(ClientSubscriber, AfterManyMessagesTheNextPollWaitsForMoreAMillisecondAfterTheLast) {
+TEST_F(ClientSubscriber, AfterManyMessagesTheNextPollComesSomeMillisecondsAfterTheLast) {
   for (const bool waits : {false, true}) {
     SCOPED_TRACE(waits ? "waits" : "may drop");
-    const std::uint64_t id = begin(waits ? waiting(kErrors, 1000) : shared(kErrors));
-    std::vector<Published> many;
-    for (std::int64_t i = 1; i <= 16; ++i) many.push_back(error(i, "m"));
-    publish(many);
-    EXPECT_EQ(story(id).size(), 17u);
-    EXPECT_TRUE(polls().empty());
-    loop().advance(kMillisecond - 1);
-    EXPECT_TRUE(polls().empty());
-    loop().advance(1);
-    EXPECT_EQ(poll().acknowledged, 16);
-    publish({error(17, "few")});
-    EXPECT_EQ(poll().acknowledged, 17) << "after few it does not wait";
-    loop().advance(kMillisecond);
-    many.clear();
-    for (std::int64_t i = 18; i <= 40; ++i) many.push_back(error(i, "m"));
-    publish(many);
-    EXPECT_EQ(poll().acknowledged, 40) << "the last one took longer than that";
+    const std::uint64_t id = begin(waits ? waiting(kErrors, 2000) : shared(kErrors));
+    std::int64_t last = 0;
+    const auto more = [&](std::int64_t count) {
+      std::vector<Published> many;
+      for (std::int64_t i = 0; i < count; ++i) many.push_back(error(++last, "m"));
+      publish(many);
+    };
+    for (const auto& [count, period] : {std::pair{16, 2}, {255, 2}, {256, 4}}) {
+      SCOPED_TRACE(count);
+      more(count);
+      EXPECT_EQ(story(id).size(), static_cast<std::size_t>(last) + 1);
+      EXPECT_TRUE(polls().empty());
+      loop().advance(period * kMillisecond - 1);
+      EXPECT_TRUE(polls().empty());
+      loop().advance(1);
+      EXPECT_EQ(poll().acknowledged, last);
+    }
+    more(15);
+    EXPECT_EQ(poll().acknowledged, last) << "after few it does not wait";
+    loop().advance(2 * kMillisecond);
+    more(255);
+    EXPECT_EQ(poll().acknowledged, last) << "the last one took longer than that";
     unsubscribe(id);
   }
 }
