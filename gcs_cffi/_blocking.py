@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from contextlib import closing
 from functools import partial, wraps
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -83,7 +84,7 @@ class Stream:
         closed: whether somebody has ended it.
     """
 
-    __slots__ = ("_ended", "_lock", "_queue", "_waiter", "_what", "closed", "events", "id")
+    __slots__ = ("_end", "_ended", "_lock", "_queue", "_waiter", "_what", "closed", "events", "id")
 
     def __init__(self, begin: Begin, what: str) -> None:
         self.events: deque[StreamEvent] = deque()
@@ -91,6 +92,7 @@ class Stream:
         self._waiter: object = None
         self._lock = threading.RLock()  # a handler of a signal may come while it is held
         self._ended = False
+        self._end: tuple[int, int, bytes] | None = None  # that has not been told
         self.closed = False
         self._queue = _native.Queue(capacity=_STREAM_EVENTS, arena_size=_DRAIN_BYTES)
         self.id = self._queue.next_id()
@@ -130,8 +132,14 @@ class Stream:
             finally:
                 if self._waiter is waiter:
                     self._waiter = None
-        # What came while another thread has closed it is not for anybody any more.
-        return bool(self.events) and not self.closed
+        if self.closed:  # what came while another thread did that is not for anybody any more
+            return False
+        if self.events:
+            return True
+        end, self._end = self._end, None
+        if end is not None:
+            check_end(*end)
+        return False
 
     def _wait(self, timeout: float | None) -> None:
         if timeout is None:
@@ -147,23 +155,43 @@ class Stream:
 
     def _drain(self, patience: int) -> None:
         queue = self._queue
-        status, events = queue.drain(patience)
-        if status in (_status.CLOSED, _status.BAD_HANDLE):
-            self._ended = True
-        elif status not in (_status.OK, _status.DEADLINE, _status.INTERRUPTED):
-            text = _status.cannot("wait for events", status)
-            raise from_status(status, _status.FLAG_LOCAL, text)
-        arena = queue.arena
-        append = self.events.append
-        for _, ended, kind, flags, number, offset, size, buffer in events:
-            body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
-            if ended == _status.OK:
-                append((kind, flags, number, body))
-            else:
+        before = len(self.events)
+        try:
+            status, records = queue.drain(patience)
+            if status == _status.OK:
+                self._take(records)
+            elif status in (_status.CLOSED, _status.BAD_HANDLE):
                 self._ended = True
-                check_end(ended, flags, body)
+            elif status not in (_status.DEADLINE, _status.INTERRUPTED):
+                text = _status.cannot("wait for events", status)
+                raise from_status(status, _status.FLAG_LOCAL, text)
+            queue.forget()
+        except BaseException:
+            # An interrupt may come anywhere; what it has cut short is completed.
+            self._take(islice(queue.drained(), len(self.events) - before, None))
+            queue.forget()
+            raise
         if queue.log_waiting:
             _log.emit_kept()
+
+    def _take(self, records: Iterable[tuple[int, ...]]) -> None:
+        """Appends events. May be done again with those that are not among them yet."""
+        arena = self._queue.arena
+        append = self.events.append
+        buffers = []
+        for _, status, kind, flags, number, offset, size, buffer in records:
+            body = arena[offset : offset + size]
+            if buffer:
+                body = _native.copy_of_buffer(buffer)
+                buffers.append(buffer)
+            if status == _status.OK:
+                append((kind, flags, number, body))
+            else:
+                self._end = (status, flags, body)
+                self._ended = True
+        # Not before: taken again, a buffer that is gone would be read.
+        for buffer in buffers:
+            _native.free_buffer(buffer)
 
     def close(self) -> None:
         """Ends the stream. Again does nothing."""

@@ -22,6 +22,7 @@ from gcs_cffi._packed import POINTER_SIZE, pack_call, state_change
 from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
 from gcs_cffi._release import ReplacedError
 from gcs_cffi._streams import check_callback, check_end, expired, taken
+from gcs_cffi.errors import from_status
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,10 +121,13 @@ class Stream:
 
         Raises:
             TimeoutError: the timeout expired.
-            RuntimeError: somebody waits already, or this is another event loop.
+            RuntimeError: somebody waits already, or this is not the event loop of its own.
+            ForkedError: this is a forked child.
             GcsError: the stream has ended although nobody ended it; told once.
         """
         loop = get_running_loop()
+        if self._reactor.loop() is not loop and not self._closed:
+            raise self._elsewhere()
         while not self.events:
             if self._end is not None:
                 end, self._end = self._end, (_status.OK, 0, b"")
@@ -131,8 +135,6 @@ class Stream:
                 return False
             if self._waiter is not None:
                 raise taken()
-            if self._reactor.loop() is not loop:
-                raise RuntimeError("this was begun in another event loop")
             self._waiter = loop.create_future()
             try:
                 if timeout is None:
@@ -142,6 +144,15 @@ class Stream:
             finally:
                 self._waiter = None
         return True
+
+    def _elsewhere(self) -> Exception:
+        """What is raised in another event loop than its own."""
+        reactor = self._reactor
+        if reactor.queue.inherited:
+            text = _status.cannot("wait for events", _status.FORKED)
+            return from_status(_status.FORKED, _status.FLAG_LOCAL, text)
+        state = "has ended" if reactor.loop() is None else "is another one"
+        return RuntimeError(f"the event loop that this was entered in {state}: enter one here")
 
     def close(self) -> None:
         """Ends the stream: what has not been taken is dropped. Again does nothing."""
@@ -160,7 +171,7 @@ class Stream:
             self._reactor.streams.pop(self.id, None)
             self._end = (status, flags, body)
         elif self._callback is None:
-            self.events.append((kind, flags, number, body))
+            self.events += ((kind, flags, number, body),)  # no call: see the reactor
         else:
             loop = self._reactor.loop()
             if loop is not None:

@@ -18,7 +18,7 @@ import os
 import threading
 from typing import Final
 
-from gcs_cffi import _native
+from gcs_cffi import _native, _native_log
 
 logger: Final = logging.getLogger("gcs_cffi")
 # Without a handler of its own, warnings of a program that has not set up logging would land on
@@ -34,17 +34,17 @@ def follow_level() -> None:
     """Tells the library which records the logger wants; for whenever a client or a loop is new."""
     global _level  # noqa: PLW0603 (what the library was told last)
     wanted = logger.getEffectiveLevel()
-    level = _native.LOG_OFF if wanted > logging.ERROR else max(wanted, logging.DEBUG)
+    level = _native_log.LOG_OFF if wanted > logging.ERROR else max(wanted, logging.DEBUG)
     if level != _level:
         _level = level
-        _native.log_set_level(level)
+        _native_log.log_set_level(level)
 
 
 def attach(queue: _native.Queue) -> None:
     """Sends records to the queue from now on."""
     with _lock:
         _targets.append(queue)
-        _native.log_set_target(queue)
+        _native_log.log_set_target(queue)
 
 
 def detach(queue: _native.Queue) -> None:
@@ -55,7 +55,7 @@ def detach(queue: _native.Queue) -> None:
         newest = _targets[-1]
         _targets.remove(queue)
         if queue is newest:
-            _native.log_set_target(_targets[-1] if _targets else None)
+            _native_log.log_set_target(_targets[-1] if _targets else None)
 
 
 def emit(level: int, text: str) -> None:
@@ -65,7 +65,7 @@ def emit(level: int, text: str) -> None:
 
 def emit_kept() -> None:
     """Logs what the library has kept while there was no queue to send it to."""
-    for level, text in _native.log_drain():
+    for level, text in _native_log.log_drain():
         emit(level, text)
 
 

@@ -72,7 +72,6 @@ CLUSTER_CHANGE: Final[dict[str, int]] = {
 }
 _TLS_TEXTS = ("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_server_name")
 _TEXTS = ("address", "cluster_id", "token", *_TLS_TEXTS)
-LOG_OFF: Final[int] = lib.GCS_LOG_OFF
 _SIZES = ("max_send_message", "max_receive_message", "max_pending_calls", "max_pending_bytes")
 
 CALL_RECORD: Final = struct.Struct("=IHHQQqqIIQQI4x")
@@ -83,7 +82,6 @@ for _structure, _record in (("gcs_packed_call", CALL_RECORD), ("gcs_packed_event
 
 _ID_BLOCK = 4096
 _EXIT_WAIT = 2_000_000_000  # nanoseconds that the process's end waits for a wake-up in flight
-_LOG_BATCH = 64
 
 _reserve_ids = lib.gcs_reserve_ids
 _call_batch_packed = lib.gcs_call_batch_packed
@@ -100,12 +98,12 @@ _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 def version() -> str:
     """The library's release."""
-    return _text(lib.gcs_version())
+    return text_of(lib.gcs_version())
 
 
 def status_name(status: int) -> str:
     """The name that the library has for a status."""
-    return _text(lib.gcs_status_name(status))
+    return text_of(lib.gcs_status_name(status))
 
 
 def statuses() -> list[int]:
@@ -322,8 +320,21 @@ class Queue:
             return status, iter(())
         self.more = drained.more
         self.log_waiting = drained.log_waiting
+        return 0, self.drained()
+
+    def drained(self) -> Iterator[tuple[int, ...]]:
+        """EVENT_RECORD of each event of the last drain once more, until they are forgotten."""
         # Of a copy: CPython's collector may clear a view before the iterator over it, and crash.
-        return 0, EVENT_RECORD.iter_unpack(self._records[: drained.count * EVENT_RECORD.size])
+        return EVENT_RECORD.iter_unpack(self._records[: self._drained.count * EVENT_RECORD.size])
+
+    @property
+    def holds_drained(self) -> bool:
+        """Whether the last drain has brought any that are not forgotten."""
+        return bool(self._drained.count)
+
+    def forget(self) -> None:
+        """The events of the last drain have arrived."""
+        self._drained.count = 0
 
     @property
     def inherited(self) -> bool:
@@ -339,50 +350,32 @@ class Queue:
             lib.gcs_queue_close(handle)
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
-        if not ending():
+        if not ending() and hasattr(self, "handle"):
             self.close()
 
 
 def take_buffer(buffer: int) -> bytes:
     """The bytes of a large body that a drain handed over; it is freed."""
-    pointer = _cast(_buffer_pointer, buffer)
     try:
-        return bytes(_bytes_at(_buffer_data(pointer), _buffer_size(pointer)))
+        return copy_of_buffer(buffer)
     finally:
-        _buffer_free(pointer)
+        free_buffer(buffer)
+
+
+def copy_of_buffer(buffer: int) -> bytes:
+    """The bytes of a large body that a drain handed over."""
+    pointer = _cast(_buffer_pointer, buffer)
+    return bytes(_bytes_at(_buffer_data(pointer), _buffer_size(pointer)))
+
+
+def free_buffer(buffer: int) -> None:
+    """Frees a large body that a drain handed over."""
+    _buffer_free(_cast(_buffer_pointer, buffer))
 
 
 def _reserve_block() -> range:
     first = _reserve_ids(_ID_BLOCK)
     return range(first, first + _ID_BLOCK)
-
-
-# ---- Log ---------------------------------------------------------------------------------------
-
-
-def log_set_level(level: int) -> None:
-    """Records below the level are not made."""
-    lib.gcs_log_set_level(level)
-
-
-def log_set_target(queue: Queue | None) -> None:
-    """Sends log records to a queue; with None, the last are kept for `log_drain()`."""
-    if queue is None or not queue.handle:
-        lib.gcs_log_set_target(ffi.NULL, ffi.NULL)
-    else:
-        lib.gcs_log_set_target(lib.gcs_cffi_queue_push, queue.user)
-
-
-def log_drain() -> list[tuple[int, str]]:
-    """Takes the level and text of the log records that are kept."""
-    records: list[tuple[int, str]] = []
-    events = ffi.new("gcs_event *[]", _LOG_BATCH)
-    count = ffi.new("size_t *")
-    while lib.gcs_log_drain(events, _LOG_BATCH, count) == _status.OK and count[0]:
-        for event in events[0 : count[0]]:
-            records.append((lib.gcs_event_number(event), _text(lib.gcs_event_message(event))))
-            lib.gcs_event_free(event)
-    return records
 
 
 # ---- The ends of a process ---------------------------------------------------------------------
@@ -435,12 +428,13 @@ def error_from(status: int, error: Any, action: str) -> GcsError:
         return from_status(status, _status.FLAG_LOCAL, _status.cannot(action, status))
     try:
         flags = lib.gcs_error_flags(error)
-        return from_status(status, flags, _text(lib.gcs_error_message(error)))
+        return from_status(status, flags, text_of(lib.gcs_error_message(error)))
     finally:
         lib.gcs_error_free(error)
 
 
-def _text(chars: Any) -> str:
+def text_of(chars: Any) -> str:
+    """A string of the library's."""
     return str(ffi.string(chars).decode("utf-8", "replace"))
 
 

@@ -18,7 +18,8 @@ Invariants:
   it. A task that is woken runs in its own.
 - Events taken from the queue are in `_events` until they are delivered: an interrupt (Ctrl-C, or a
   task that exits) ends a delivery, and the next one goes on where it stood. One that Python raises
-  in the few instructions before they are there loses them, as it can lose callbacks of asyncio's.
+  in the few instructions between `pending` and its future loses that call's end, as it can lose
+  callbacks of asyncio's. A stream gets its event, and `_woken` its waiter, without a call between.
 - When the interpreter ends, nothing is done: the library ends by itself, and half of this is gone.
 - In a forked child, reactors of the parent are left alone: their loops share descriptors with it.
 """
@@ -34,6 +35,7 @@ import weakref
 from collections import deque
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _log, _native, _status, options
@@ -208,6 +210,7 @@ class Reactor:
             self._wake_streams(wakes)
             for _ in range(_DRAINS_PER_WAKE):
                 status, self._events = self.queue.drain(0)
+                self.queue.forget()
                 if status != _status.OK:
                     self._break(status)
                     return
@@ -220,6 +223,9 @@ class Reactor:
                 if self._descriptor is None:
                     loop.call_soon(self.drain, context=self._context)
         except BaseException:
+            if self.queue.holds_drained:
+                self._events = self.queue.drained()
+                self.queue.forget()
             loop.call_soon(self.drain, context=self._context)
             raise
         finally:
@@ -234,17 +240,26 @@ class Reactor:
         streams = self.streams
         finish = end_here if wakes else end
         arena = self.queue.arena
-        for call_id, status, kind, flags, number, offset, size, buffer in self._events:
-            body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
-            future = take(call_id, None)
-            if future is not None:
-                finish(future, kind, status, flags, number, body)
-            elif call_id in streams:
-                waiter = streams[call_id](kind, status, flags, number, body)
-                if waiter is not None:
-                    self._woken.append(waiter)
-            elif kind == _native.LOG:
-                _log.emit(number, event_text(body))
+        in_hand: tuple[int, ...] | None = None
+        try:
+            for record in self._events:
+                in_hand = record
+                call_id, status, kind, flags, number, offset, size, buffer = record
+                body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
+                future = take(call_id, None)
+                if future is not None:
+                    finish(future, kind, status, flags, number, body)
+                elif call_id in streams:
+                    waiter = streams[call_id](kind, status, flags, number, body)
+                    in_hand = None
+                    if waiter is not None:
+                        self._woken += (waiter,)
+                elif kind == _native.LOG:
+                    _log.emit(number, event_text(body))
+        except BaseException:
+            if in_hand is not None and in_hand[0] in streams and not in_hand[-1]:
+                self._events = chain((in_hand,), self._events)  # its stream has not got it
+            raise
 
     def _wake_streams(self, wakes: bool) -> None:
         """Wakes who waits for events, once, when all that a drain has brought are there."""
@@ -281,13 +296,14 @@ class Reactor:
                 loop.remove_reader(self._descriptor)
             self._end_shutdown_hook()
             self._fail(list(self.pending), _status.CLOSED, "the event loop is shutting down")
-        self._give_up()
+        self._give_up(alive=not loop.is_closed())
 
-    def _give_up(self) -> None:
+    def _give_up(self, *, alive: bool) -> None:
+        """`alive`: the loop can still run who waits for a stream."""
         self.pending.clear()
         for take in list(self.streams.values()):
             waiter = take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
-            if waiter is not None:
+            if waiter is not None and alive:
                 end_wait(waiter)
         self.streams.clear()
         self.batch.clear()
@@ -372,7 +388,7 @@ def _loop_is_gone(
     """A loop was thrown away; a client that was used in it may hold its reactor for long."""
     alive = None if ending() else reactor()
     if alive is not None and hasattr(alive, "queue") and not alive.queue.inherited:
-        alive._give_up()  # noqa: SLF001 (of this module)
+        alive._give_up(alive=False)  # noqa: SLF001 (of this module)
 
 
 def _no_loop() -> None:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Final
 
 from gcs_cffi import _status
 from gcs_cffi._packed import failure
+from gcs_cffi.errors import GcsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 _ORDERLY: Final = frozenset({_status.OK, _status.CLOSED, _status.CANCELLED})
 
+
+LOSSLESS: Final = (TimeoutError, GcsError, CancelledError)
+"""What ends a wait for an event without taking one; an exception of a signal handler's may."""
 
 StreamEvent = tuple[int, int, int, bytes]
 """One event of a stream: its kind, flags, number and bytes, as the library's header has them."""

@@ -7,6 +7,8 @@ Invariants:
   messages.
 - What is held for a consumer that does not take it is bounded, here and in the library together.
 - However it is left, the library is told.
+- An interrupt (an exception of a signal handler's) takes one event at most, the one that was just
+  being returned: what has been taken from one place is in the next before anything is called.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import math
 import sys
 import warnings
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -167,15 +170,16 @@ class Subscription:
         """Waits for the next event; the iteration ends with the subscription, and its client.
 
         Raises:
-            RuntimeError: it was not entered; or another event loop waits, or somebody else.
+            RuntimeError: it was not entered, or in another event loop; or somebody else waits.
             ClusterChangedError: the GCS has come back as another cluster. Like each error that ends
                 the subscription it is raised once; then the iteration ends.
             GcsError: the GCS has refused for a minute what it had accepted before, or has published
                 what cannot be read.
         """
-        if not self._ready and not await self._fill(None):
+        event = self._ready.popleft() if self._ready else await self._next(None)
+        if event is None:
             raise StopAsyncIteration
-        return self._ready.popleft()
+        return event
 
     async def next(self, timeout: float | None = None) -> Message | Resync | None:
         """Waits for the next event.
@@ -192,9 +196,7 @@ class Subscription:
         """
         if timeout is not None:
             nanoseconds(timeout)  # which checks it
-        if not self._ready and not await self._fill(timeout):
-            return None
-        return self._ready.popleft()
+        return self._ready.popleft() if self._ready else await self._next(timeout)
 
     def next_ready(self) -> Message | Resync | None:
         """The next event that came with the last one; None if `next()` has to look for one."""
@@ -207,55 +209,65 @@ class Subscription:
             self._ready.clear()
             self._run = None
 
-    async def _fill(self, timeout: float | None) -> bool:
-        """Waits until something is in `_ready`; False at the end."""
+    async def _next(self, timeout: float | None) -> Message | Resync | None:
+        """Waits for the next event; None at the end."""
         stream = self._stream
         if stream is None:
             raise RuntimeError("enter it first: what is not entered has no events")
         if self._taken >= self._due or self._taken_bytes >= self._due_bytes:
             self._give_back(stream)
-        while not self._ready:
+        while True:
+            if self._ready:
+                return self._ready.popleft()
             if self._run is not None:
                 await self._read_messages(self._run)
-            elif await stream.wait(timeout):
-                self._take(stream.events.popleft())
-            else:
-                return False
-        return True
+            elif stream.events:
+                self._take(stream.events)
+            elif not await stream.wait(timeout):
+                return None
 
-    def _take(self, event: StreamEvent) -> None:
-        """Has what the library handed over: messages, or a resync."""
+    def _take(self, events: deque[StreamEvent]) -> None:
+        """Has the first of what the library handed over: messages, or a resync."""
+        if not events:
+            return
+        event = events[0]
         kind, flags, number, body = event
+        taken, size = 1, 0
+        run: Run | None = None
+        ready: tuple[Message | Resync, ...] = ()
         if kind == MESSAGE:
-            self._taken += number
-            self._taken_bytes += len(body) - number * ENDS_SIZE
+            taken, size = number, len(body) - number * ENDS_SIZE
             read = self._read
             if number == 1 and read.__class__ is not str:
                 # The long way would cost one message at a time a twentieth more.
                 key_end, _ = ends_of_one(body)
-                try:
+                with suppress(Exception):  # it is told on the long way
                     value = read(body[key_end:])  # type: ignore[operator]
-                    key = self._key_type(body[ENDS_SIZE:key_end])
-                    self._ready.append(_message((key, value)))
-                    return
-                except Exception:  # noqa: BLE001 (it is told on the long way)
-                    pass
-            self._run = Run.of(body, number)
+                    ready = (_message((self._key_type(body[ENDS_SIZE:key_end]), value)),)
+            if not ready:
+                run = Run.of(body, number)
+        else:
+            reason = REASONS[flags]
+            if reason == "restarted" and self._read is not bytes:
+                self._read = MESSAGES[self.channel][0]  # of another server, maybe
+            ready = (Resync(reason, number, event_text(body)),)
+        if not events or events[0] is not event:  # a signal handler has taken it
             return
-        self._taken += 1
-        reason = REASONS[flags]
-        if reason == "restarted" and self._read is not bytes:
-            self._read = MESSAGES[self.channel][0]  # of another server, maybe
-        self._ready.append(Resync(reason, number, event_text(body)))
+        del events[0]
+        self._taken += taken
+        self._taken_bytes += size
+        self._run = run
+        self._ready += ready
 
     async def _read_messages(self, run: Run) -> None:
         """Makes messages of the bytes of a run of them."""
         read = self._read if callable(self._read) else await self._reader(None)
-        ready, before = self._ready, len(self._ready)
         keys: Iterable[Any]
         values: Iterable[Any]
         key_type = self._key_type
-        self._run = None
+        ready: list[Message] = []
+        rest: Run | None = None
+        failure: Exception | None = None
         try:
             if self._topic.key:  # it is that of each
                 keys = repeat(key_type(self._topic.key))
@@ -265,13 +277,17 @@ class Subscription:
             ready.extend(map(_message, zip(keys, values, strict=False)))
         except Exception as error:  # noqa: BLE001 (protobuf, and what a peer made of it)
             # What cannot be read is told when what came before it has been taken.
-            readable = len(ready) - before
-            self._run = run.after(readable or 1)
-            if not readable:
-                text = f"what was published on {self.channel!r} cannot be read: {error!r}"
-                raise from_status(
-                    _status.INTERNAL, _status.FLAG_LOCAL, text, _POLL[0].path, self._channel.address
-                ) from None
+            failure = None if ready else error
+            rest = run.after(len(ready) or 1)
+        if self._run is not run:  # a signal handler has read it
+            return
+        self._run = rest
+        self._ready += ready
+        if failure is not None:
+            text = f"what was published on {self.channel!r} cannot be read: {failure!r}"
+            raise from_status(
+                _status.INTERNAL, _status.FLAG_LOCAL, text, _POLL[0].path, self._channel.address
+            ) from None
 
     async def _reader(self, deadline: Deadline | None) -> Callable[[bytes], Any]:
         """What makes messages of bytes, as the server at hand lays them out.
@@ -289,6 +305,7 @@ class Subscription:
 
     def _give_back(self, stream: Stream) -> None:
         """Lets the library hand over as much more as was taken."""
+        # In this order: an interrupt in between must not take credit away for ever.
         grant(self._channel.handle, stream.id, self._taken, self._taken_bytes)
         self._taken = self._taken_bytes = 0
 

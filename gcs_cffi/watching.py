@@ -14,14 +14,14 @@ from __future__ import annotations
 import math
 from asyncio import sleep  # blocking: from time import sleep
 from collections import deque
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from gcs_cffi import _merging
 from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._published import Change, Message
-from gcs_cffi._streams import expired
+from gcs_cffi._streams import LOSSLESS, expired
 from gcs_cffi.errors import ClientClosedError, GcsError
 from gcs_cffi.ids import ActorID, JobID, NodeID
 from gcs_cffi.pubsub import Subscription
@@ -78,9 +78,10 @@ class Watch(Generic[IdT, ValueT]):
         "_events",
         "_holding",
         "_is_due",
+        "_lock",
         "_reading",
         "_subscription",
-        "_taking",
+        "_taker",
         "_timeout",
         "current",
     )
@@ -109,7 +110,8 @@ class Watch(Generic[IdT, ValueT]):
         self._events: list[tuple[IdT, Any]] = []  # that have not been dealt with
         self._is_due = False  # the table is to be read, after those
         self._closed = False
-        self._taking = Lock()
+        self._taker: object = None
+        self._lock = RLock()  # a handler of a signal may come while it is held
         self._reading = _FIRST_READING
 
     async def _list(self, timeout: float) -> Mapping[IdT, Any]:
@@ -158,7 +160,7 @@ class Watch(Generic[IdT, ValueT]):
         """Waits for the next change; the iteration ends with the watch, and with the client.
 
         Raises:
-            RuntimeError: the watch was not entered; or another event loop waits, or somebody else.
+            RuntimeError: it was not entered, or in another event loop; or somebody else waits.
             ClusterChangedError: the GCS has come back as another cluster.
             GcsError: the GCS refuses what it accepted before.
         """
@@ -184,12 +186,22 @@ class Watch(Generic[IdT, ValueT]):
         if timeout is not None:
             nanoseconds(timeout)  # which checks it
         if not self._changes:
-            if not self._taking.acquire(blocking=False):
-                raise RuntimeError("somebody waits for the next change already")
+            taker = object()
+            # An interrupt may come behind each call: what is taken is given back wherever it does.
             try:
+                with self._lock:
+                    if self._taker is not None:
+                        raise RuntimeError("somebody waits for the next change already")
+                    self._taker = taker
                 await self._fill(timeout)
+            except LOSSLESS:
+                raise
+            except BaseException:
+                self._is_due = True  # the table has what was taken
+                raise
             finally:
-                self._taking.release()
+                if self._taker is taker:
+                    self._taker = None
         return self._changes.popleft() if self._changes else None
 
     async def close(self) -> None:

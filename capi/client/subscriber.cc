@@ -21,9 +21,8 @@ constexpr std::int64_t kShortestPoll = kSecond;
 // A poll costs as much as fifty messages: after a reply with many of them the next poll is not sent
 // sooner than this after the last one, so that more come with it.
 constexpr std::int64_t busy_period(std::uint64_t messages) {
-  constexpr std::int64_t kMillisecond = 1'000'000;
-  if (messages < 16) return 0;
-  return messages < 256 ? 2 * kMillisecond : 4 * kMillisecond;
+  constexpr std::int64_t kShort = 2'000'000;
+  return messages < 16 ? 0 : messages < 256 ? kShort : 2 * kShort;
 }
 // No server forgets a subscriber sooner.
 constexpr std::int64_t kShortestPatience = kSecond;

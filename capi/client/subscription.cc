@@ -29,7 +29,7 @@ std::string_view resync_text(ResyncReason reason) noexcept {
     case ResyncReason::kNone:
       break;
     case ResyncReason::kDropped:
-      return "messages were dropped, since they were not taken in time";
+      return "what was not taken in time, or could not be read, was dropped";
     case ResyncReason::kReconnected:
       return "the connection was lost, and changes may have been missed meanwhile";
     case ResyncReason::kTooLarge:
@@ -90,7 +90,8 @@ bool Subscription::fits(std::size_t size) const noexcept {
 void Subscription::keep(std::unique_ptr<SubscriptionEvent> event) noexcept {
   constexpr Mark kOneDropped{ResyncReason::kDropped, 1};
   const std::size_t size = event->size();
-  if (options_.policy == Policy::kDropOldest) {
+  // Nothing makes way for what could not be kept all the same.
+  if (options_.policy == Policy::kDropOldest && size <= options_.max_bytes) {
     while (!fits(size) && !kept_.empty()) drop_first();
   }
   if (!fits(size)) {

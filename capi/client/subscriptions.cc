@@ -162,7 +162,7 @@ Subscriber& Subscriptions::subscriber_for(const Subscription& subscription, Pubs
 void Subscriptions::refuse(Call& subscription) noexcept {
   const std::string& name = subscription.subscription->options().channel;
   const std::string release =
-      join({server_.ray_version_text().empty() ? "" : ", Ray ", server_.ray_version_text()});
+      server_.ray_version_text().empty() ? "" : join({" (Ray ", server_.ray_version_text(), ")"});
   if (is_known_channel(name)) {
     host_.fail(
         subscription, Status::kUnsupported, kFlagLocal,

@@ -354,7 +354,8 @@ GCS_API gcs_status gcs_kv_keys(gcs_client client, gcs_bytes name_space, gcs_byte
  *
  * Credit bounds what is outstanding: a message leaves the library while there is credit of both kinds, and takes 1 of the
  * one and its size, key included, of the other, which it may overdraw; a resync takes 1 and 0. Give back what was dealt with by
- * gcs_subscription_credit(). What happens without credit is the policy. */
+ * gcs_subscription_credit(): without it the stream stands still when the credit is used up, resyncs included, until its end. What
+ * becomes of messages meanwhile is the policy. */
 
 enum {
   GCS_POLICY_WAIT = 0, /* the server keeps the messages, within its own limits (1 GiB of errors, logs or resource usage
@@ -440,7 +441,8 @@ GCS_API gcs_status gcs_event_status(const gcs_event *event);
 GCS_API uint32_t gcs_event_flags(const gcs_event *event);
 /* What the kind's comment says; 0 otherwise. */
 GCS_API int64_t gcs_event_number(const gcs_event *event);
-/* Of a failure that is not GCS_CANCELLED, or of a state or log event: what happened, to what, and what to do; else empty. */
+/* Of a failure that is not GCS_CANCELLED, or of a state, log or resync event: what happened, to what, and what to do; else
+ * empty. */
 GCS_API const char *gcs_event_message(const gcs_event *event);
 /* "/ray.rpc.Service/Method", or empty. */
 GCS_API const char *gcs_event_method(const gcs_event *event);

@@ -132,13 +132,18 @@ class Logs:
         """Publishes lines to those who have subscribed to logs. RPC: GcsPublish.
 
         Args:
-            batch: the lines, with `ip`, `pid` (a str) and `job_id` (hexadecimal digits, or a
-                `JobID`) of who wrote them; a message or its fields.
+            batch: the lines, with `ip`, `pid` (a str) and `job_id` of who wrote them; a message or
+                its fields. In a message `job_id` is in hexadecimal digits; as a field it may be an
+                id or its bytes as well.
             key: what subscribers of one key find it by. None: the `job_id`.
             timeout: in seconds; None for the client's own, `math.inf` for none.
         """
-        if isinstance(batch, Mapping) and isinstance(batch.get("job_id"), JobID):
-            batch = {**batch, "job_id": batch["job_id"].hex()}
+        if isinstance(batch, Mapping):
+            job_id = batch.get("job_id", "")
+            if not isinstance(job_id, str):
+                batch = {**batch, "job_id": JobID(job_id).hex()}
+            if isinstance(batch.get("lines"), str):
+                raise TypeError("batch: lines is a list of str, and not one of them")
         data = bundled(messages.LogBatch, batch, "batch")
         if key is None:
             key = data.job_id

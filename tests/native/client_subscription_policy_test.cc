@@ -247,6 +247,15 @@ TEST_F(SubscriptionPolicy, WhatIsLargerThanAllThatIsKeptIsDroppedAndCounted) {
   }
 }
 
+TEST_F(SubscriptionPolicy, WhatCannotBeKeptPushesNothingOut) {
+  for (const Policy policy : {Policy::kDropOldest, Policy::kDropNewest}) {
+    make(policy, 0, kUnlimitedCredit, 100, 10);
+    for (const char* message : {"1", "2", "12345678901", "3"}) take(message);
+    grant(10, 0);
+    EXPECT_EQ(left(), (Story{"1", "2", "resync dropped 1", "3"}));
+  }
+}
+
 // ---- Against a model ------------------------------------------------------------------------
 
 // The same in the simplest way: one list of lines.
@@ -261,7 +270,7 @@ class Model {
       leave({message, 0, 0});
       return;
     }
-    if (options_.policy == Policy::kDropOldest) {
+    if (options_.policy == Policy::kDropOldest && message.size() <= options_.max_bytes) {
       while (!fits(message) && messages() > 0) drop(first_message());
     }
     if (fits(message)) {

@@ -44,6 +44,31 @@ async def test_a_jobs_errors_and_logs_are_found_by_its_id(gcs: GcsClient, kind: 
             assert event.value.job_id in (bytes(job), job.hex())
 
 
+@pytest.mark.parametrize("kind", [bytes, bytes.hex, JobID, ForeignID])
+async def test_logs_take_a_jobs_id_in_every_form(gcs: GcsClient, kind: Any) -> None:
+    job = JobID(os.urandom(4))
+    async with gcs.subscribe("logs", job) as logs:
+        await gcs.logs.publish({"job_id": kind(bytes(job)), "lines": ["line"]})
+        event = await logs.next(PATIENCE)
+        assert isinstance(event, Message)
+        assert event.value.job_id == job.hex()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "text"),
+    [
+        ({"job_id": b"12345"}, ValueError, "JobID"),
+        ({"job_id": 5}, TypeError, "JobID"),
+        ({"lines": "line"}, TypeError, "a list of str"),
+    ],
+)
+async def test_logs_refuse_what_nobody_would_find(
+    gcs: GcsClient, fields: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        await gcs.logs.publish(fields)
+
+
 async def test_bytes_are_the_key_that_they_are(gcs: GcsClient) -> None:
     key = os.urandom(4)
     async with gcs.subscribe("errors", key) as errors:

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import PATIENCE, run_script
 
-from gcs_cffi import Resync
+from gcs_cffi import JobID, NodeID, Resync
 
 if TYPE_CHECKING:
-    from gcs_cffi import sync
+    from gcs_cffi import GcsClient, sync
     from gcs_cffi.testing import GcsServer
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "subscriptions.md"
@@ -63,8 +67,55 @@ def test_the_half_that_was_handed_over_comes_first(
             slow.next(0.2)
 
 
-def test_the_example_works(server: GcsServer) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+def examples() -> list[str]:
+    """The programs of the page."""
+    return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_example_of_a_jobs_errors_works(
+    server: GcsServer, blocking_gcs: sync.GcsClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = JobID(os.urandom(4))
+    program: dict[str, Any] = {}
+    exec(examples()[0].replace("timeout=10", "timeout=1"), program)
+    follow = program["print_errors_of_a_job"]
+    printed = ""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follow, server.address, job.hex())
+        while "kind" not in printed:
+            assert not following.done(), following.exception()
+            blocking_gcs.errors.publish("kind", "text", job_id=job)
+            blocking_gcs.errors.publish("kind", "of another", job_id=JobID(os.urandom(4)))
+            time.sleep(0.1)
+            printed += capsys.readouterr().out
+        following.result(PATIENCE)
+    printed += capsys.readouterr().out
+    assert set(printed.splitlines()) == {"kind text"}
+
+
+async def test_the_example_of_nodes_works(
+    gcs: GcsClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = NodeID(os.urandom(28))
+    program: dict[str, Any] = {}
+    exec(examples()[1], program)
+    following = asyncio.ensure_future(program["print_nodes"](gcs))
+    printed = ""
+    while "nodes" not in printed:
+        await asyncio.sleep(0.01)
+        printed += capsys.readouterr().out
+    await gcs.nodes.register(
+        {"node_id": node, "node_manager_address": "127.0.0.1", "node_manager_port": 1}
+    )
+    while node.hex() not in printed:
+        await asyncio.sleep(0.01)
+        printed += capsys.readouterr().out
+    following.cancel()
+    assert f"{node.hex()} is new" in printed
+
+
+def test_the_example_of_workers_works(server: GcsServer) -> None:
+    example = examples()[2]
     assert example.count(ADDRESS) == 1
     program = example.replace(ADDRESS, server.address).replace("asyncio.run(main())", "")
     meanwhile = """

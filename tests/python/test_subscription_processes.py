@@ -202,6 +202,37 @@ def test_ctrl_c_ends_a_wait_within_100_ms_and_leaves_nothing(
 # ---- Loops --------------------------------------------------------------------------------------
 
 
+def test_one_whose_loop_has_ended_says_so_and_does_not_seem_to_be_over(
+    own_server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def begin(gcs: GcsClient) -> tuple[gcs_cffi.Subscription, Any]:
+        errors = await gcs.subscribe("errors", "key").__aenter__()
+        return errors, await gcs.nodes.watch().__aenter__()
+
+    async def go_on(gcs: GcsClient, errors: gcs_cffi.Subscription, nodes: Any) -> None:
+        for entered in (errors, nodes):
+            with pytest.raises(RuntimeError, match=r"event loop .* has ended"):
+                await entered.next(1)
+            await entered.close()
+            assert await entered.next(1) is None
+        await gcs.close()
+
+    def run(coroutine: Any) -> Any:
+        loop = new_loop()
+        try:
+            result = loop.run_until_complete(coroutine)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            return result
+        finally:
+            loop.close()
+
+    async def connect() -> GcsClient:
+        return await gcs_cffi.connect(own_server.address)
+
+    gcs = run(connect())
+    run(go_on(gcs, *run(begin(gcs))))
+
+
 def test_another_loop_may_not_wait_and_the_own_one_still_does(
     own_server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
@@ -225,7 +256,7 @@ def test_another_loop_may_not_wait_and_the_own_one_still_does(
     try:
         gcs, entered = own.run_until_complete(begin())
         for subscription in entered:
-            with pytest.raises(RuntimeError, match="another event loop"):
+            with pytest.raises(RuntimeError, match=r"event loop .* is another one"):
                 other.run_until_complete(subscription.next(1))
         own.run_until_complete(go_on(gcs, entered))
         for loop in (own, other):

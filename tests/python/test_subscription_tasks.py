@@ -15,6 +15,8 @@ import gcs_cffi
 from gcs_cffi import Message, _futures, _native
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcs_cffi import GcsClient, Subscription
     from gcs_cffi.testing import GcsServer
 
@@ -77,12 +79,12 @@ async def test_a_consumer_that_is_cancelled_or_closes_another_wakes_no_wrong_one
         await subscriptions[1].close()
         consumers[2].cancel()
 
-    consumers = [
-        asyncio.ensure_future(texts(subscription, 2)) for subscription in subscriptions[1:]
-    ]
-    consumers.insert(0, asyncio.ensure_future(closing()))  # type: ignore[arg-type]
+    consumers: list[asyncio.Future[Any]] = [asyncio.ensure_future(closing())]
+    consumers += [asyncio.ensure_future(texts(one, 2)) for one in subscriptions[1:]]
     published = await publish(gcs, key, 0, 2)
-    ended = await asyncio.wait_for(asyncio.gather(*consumers, return_exceptions=True), PATIENCE)
+    ended: list[Any] = await asyncio.wait_for(
+        asyncio.gather(*consumers, return_exceptions=True), PATIENCE
+    )
     assert ended[0] is None
     assert isinstance(ended[1], StopAsyncIteration | RuntimeError) or ended[1] == published
     assert isinstance(ended[2], asyncio.CancelledError) or ended[2] == published
@@ -156,3 +158,27 @@ def test_an_interrupt_before_a_woken_consumer_runs_does_not_strand_it(
         loop.run_until_complete(gcs.close())
     finally:
         loop.close()
+
+
+def test_a_loop_that_was_closed_under_a_consumer_disturbs_nobody(
+    server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    loop = new_loop()
+
+    async def begin() -> tuple[GcsClient, asyncio.Task[list[str]]]:
+        gcs = await gcs_cffi.connect(server.address)
+        subscription = await gcs.subscribe("errors").__aenter__()
+        consumer = asyncio.ensure_future(texts(subscription, 1))
+        await asyncio.sleep(0.05)
+        return gcs, consumer
+
+    gcs, consumer = loop.run_until_complete(begin())
+    loop.close()
+
+    async def use() -> None:
+        async with gcs_cffi.connect(server.address) as other:
+            assert await other.kv.get("key", namespace="some") is None
+
+    asyncio.run(use())
+    asyncio.run(gcs.close())
+    consumer._log_destroy_pending = False  # type: ignore[attr-defined]
