@@ -107,6 +107,11 @@ class Stream:
         """Whether it has neither ended, as far as it is known, nor been closed."""
         return not self._ended
 
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child, and the stream its parent's."""
+        return self._queue.inherited
+
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until there is something in `events`; False at the end, and from then on.
 

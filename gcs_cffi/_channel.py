@@ -70,6 +70,7 @@ class Stream:
     Attributes:
         id: the library's number of the stream.
         events: those that have not been taken.
+        waiter: what somebody waits for meanwhile.
     """
 
     __slots__ = (
@@ -78,10 +79,10 @@ class Stream:
         "_closed",
         "_end",
         "_reactor",
-        "_waiter",
         "_what",
         "events",
         "id",
+        "waiter",
     )
 
     def __init__(
@@ -96,12 +97,12 @@ class Stream:
         self._what = what
         self._reactor = reactor
         self.events: deque[StreamEvent] = deque()
-        self._waiter: Future[None] | None = None
+        self.waiter: Future[None] | None = None
         self._end: tuple[int, int, bytes] | None = None
         self._closed = False
         self._callback = callback
         self.id = reactor.queue.next_id()
-        reactor.streams[self.id] = self._take
+        reactor.streams[self.id] = self
         try:
             begin(self.id, reactor.queue)
         except BaseException:
@@ -112,6 +113,11 @@ class Stream:
     def is_open(self) -> bool:
         """Whether it has neither ended nor been closed."""
         return self.id in self._reactor.streams
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child, and the stream its parent's."""
+        return self._reactor.queue.inherited
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Waits until there is something in `events`; False at the end, and from then on.
@@ -133,16 +139,16 @@ class Stream:
                 end, self._end = self._end, (_status.OK, 0, b"")
                 check_end(*end)
                 return False
-            if self._waiter is not None:
+            if self.waiter is not None:
                 raise taken()
-            self._waiter = loop.create_future()
+            self.waiter = loop.create_future()
             try:
                 if timeout is None:
-                    await self._waiter
-                elif not (await wait({self._waiter}, timeout=timeout))[0]:
+                    await self.waiter
+                elif not (await wait({self.waiter}, timeout=timeout))[0]:
                     raise expired(self._what, timeout)
             finally:
-                self._waiter = None
+                self.waiter = None
         return True
 
     def _elsewhere(self) -> Exception:
@@ -161,22 +167,27 @@ class Stream:
             _native.cancel(self._client, self.id)
         self.events.clear()
         self._end = (_status.OK, 0, b"")
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
-    def _take(
+    def take(
         self, kind: int, status: int, flags: int, number: int, body: bytes
     ) -> Future[None] | None:
+        """Gets an event of the library's; gives `waiter`. For the reactor."""
         if status != _status.OK:
-            self._reactor.streams.pop(self.id, None)
             self._end = (status, flags, body)
+            self._reactor.streams.pop(self.id, None)
         elif self._callback is None:
-            self.events += ((kind, flags, number, body),)  # no call: see the reactor
+            self.events.append((kind, flags, number, body))
         else:
             loop = self._reactor.loop()
             if loop is not None:
                 loop.call_soon(self._tell, (kind, flags, number, body))
-        return self._waiter
+        return self.waiter
+
+    def has(self, body: bytes) -> bool:
+        """Whether the last of `events` has these bytes, this very object. For the reactor."""
+        return bool(self.events) and self.events[-1][3] is body
 
     def _tell(self, event: StreamEvent) -> None:
         if self._callback is not None and not self._closed:

@@ -19,7 +19,7 @@ Invariants:
 - Events taken from the queue are in `_events` until they are delivered: an interrupt (Ctrl-C, or a
   task that exits) ends a delivery, and the next one goes on where it stood. One that Python raises
   in the few instructions between `pending` and its future loses that call's end, as it can lose
-  callbacks of asyncio's. A stream gets its event, and `_woken` its waiter, without a call between.
+  callbacks of asyncio's. Events of streams are not lost, nor delivered twice.
 - When the interpreter ends, nothing is done: the library ends by itself, and half of this is gone.
 - In a forked child, reactors of the parent are left alone: their loops share descriptors with it.
 """
@@ -46,8 +46,7 @@ from gcs_cffi.errors import from_status
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
-    TakeEvent = Callable[[int, int, int, int, bytes], asyncio.Future[None] | None]
-    """Gets kind, status, flags, number and bytes of an event."""
+    from gcs_cffi._streams import Taker
 
 _DRAIN_EVENTS: Final = 1024
 _DRAIN_BYTES: Final = 256 * 1024
@@ -86,8 +85,7 @@ class Reactor:
         loop: the loop, weakly; gives None as well once the reactor is retired.
         queue: where completions come to.
         pending: the future of each call that has not ended.
-        streams: who takes the events of an id to which more than one comes, and gives the future
-            of somebody who waits for one of them.
+        streams: who takes the events of an id to which more than one comes.
         batch: the records to hand over at the end of this iteration, by id; a cancellation has the
             negative id.
         lent: bodies that records in `batch` point to.
@@ -115,7 +113,7 @@ class Reactor:
         gone = partial(_loop_is_gone, weakref.ref(self))
         self.loop: Callable[[], asyncio.AbstractEventLoop | None] = weakref.ref(loop, gone)
         self.pending: dict[int, asyncio.Future[Any]] = {}
-        self.streams: dict[int, TakeEvent] = {}
+        self.streams: dict[int, Taker] = {}
         self.batch: dict[int, bytes] = {}
         self.lent: list[bytes] = []
         self.scheduled = False
@@ -241,25 +239,36 @@ class Reactor:
         finish = end_here if wakes else end
         arena = self.queue.arena
         in_hand: tuple[int, ...] | None = None
+        body: bytes | None = None
         try:
             for record in self._events:
-                in_hand = record
+                body, in_hand = None, record
                 call_id, status, kind, flags, number, offset, size, buffer = record
                 body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
                 future = take(call_id, None)
                 if future is not None:
                     finish(future, kind, status, flags, number, body)
                 elif call_id in streams:
-                    waiter = streams[call_id](kind, status, flags, number, body)
-                    in_hand = None
+                    waiter = streams[call_id].take(kind, status, flags, number, body)
                     if waiter is not None:
-                        self._woken += (waiter,)
+                        self._woken.append(waiter)
                 elif kind == _native.LOG:
                     _log.emit(number, event_text(body))
+                in_hand = None
         except BaseException:
-            if in_hand is not None and in_hand[0] in streams and not in_hand[-1]:
-                self._events = chain((in_hand,), self._events)  # its stream has not got it
+            if in_hand is not None and not in_hand[-1]:
+                self._complete(in_hand, body)
             raise
+
+    def _complete(self, record: tuple[int, ...], body: bytes | None) -> None:
+        """Has a stream get the event that an interrupt has cut short, once."""
+        stream = self.streams.get(record[0])
+        if stream is None:
+            return
+        if body is None or not stream.has(body):
+            self._events = chain((record,), self._events)
+        elif stream.waiter is not None:
+            self._woken.append(stream.waiter)
 
     def _wake_streams(self, wakes: bool) -> None:
         """Wakes who waits for events, once, when all that a drain has brought are there."""
@@ -301,8 +310,8 @@ class Reactor:
     def _give_up(self, *, alive: bool) -> None:
         """`alive`: the loop can still run who waits for a stream."""
         self.pending.clear()
-        for take in list(self.streams.values()):
-            waiter = take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
+        for stream in list(self.streams.values()):
+            waiter = stream.take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
             if waiter is not None and alive:
                 end_wait(waiter)
         self.streams.clear()

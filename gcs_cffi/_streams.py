@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gcs_cffi import _status
 from gcs_cffi._packed import failure
 from gcs_cffi.errors import GcsError
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable
 
     from gcs_cffi import _native
@@ -27,6 +28,20 @@ LOSSLESS: Final = (TimeoutError, GcsError, CancelledError)
 
 StreamEvent = tuple[int, int, int, bytes]
 """One event of a stream: its kind, flags, number and bytes, as the library's header has them."""
+
+
+class Taker(Protocol):
+    """A stream: who takes the events of an id to which more than one comes."""
+
+    waiter: Future[None] | None
+
+    def take(
+        self, kind: int, status: int, flags: int, number: int, body: bytes
+    ) -> Future[None] | None:
+        """Gets an event; gives the future of somebody who waits for one."""
+
+    def has(self, body: bytes) -> bool:
+        """Whether the event that it got last has these bytes, this very object."""
 
 
 def check_end(status: int, flags: int, report: bytes) -> None:

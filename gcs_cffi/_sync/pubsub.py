@@ -9,7 +9,7 @@ Invariants:
 - What is held for a consumer that does not take it is bounded, here and in the library together.
 - However it is left, the library is told.
 - An interrupt (an exception of a signal handler's) takes one event at most, the one that was just
-  being returned: what has been taken from one place is in the next before anything is called.
+  being returned: the last steps from one place to the next are completed when one cuts them short.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ from gcs_cffi._native_subscriptions import (
 from gcs_cffi._packed import event_text
 from gcs_cffi._published import MESSAGES, Message, Resync, key_of, unknown_channel
 from gcs_cffi._release import known
+from gcs_cffi._streams import taken
 from gcs_cffi._sync._typed import reader_of
 from gcs_cffi.errors import InvalidRequestError, from_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -85,6 +86,7 @@ class Subscription:
         "_stream",
         "_taken",
         "_taken_bytes",
+        "_taker",
         "_timeout",
         "_topic",
         "channel",
@@ -127,6 +129,7 @@ class Subscription:
         self._ready: deque[Message | Resync] = deque()
         self._run: Run | None = None  # that has not been read to its end
         self._stream: Stream | None = None
+        self._taker: object = None  # who is in the middle of taking events
 
     def __enter__(self) -> Self:
         """Subscribes, and waits until the server has it. RPCs: GcsSubscriberCommandBatch, and more.
@@ -215,29 +218,37 @@ class Subscription:
         stream = self._stream
         if stream is None:
             raise RuntimeError("enter it first: what is not entered has no events")
-        if self._taken >= self._due or self._taken_bytes >= self._due_bytes:
-            self._give_back(stream)
-        while True:
-            if self._ready:
-                return self._ready.popleft()
-            if self._run is not None:
-                self._read_messages(self._run)
-            elif stream.events:
-                self._take(stream.events)
-            elif not stream.wait(timeout):
-                return None
+        taker = object()
+        # An interrupt may come behind each call: what is taken is given back wherever it does.
+        try:
+            # Maybe it is what a signal handler has interrupted; in a forked child it is not here.
+            if self._taker is not None and not stream.inherited:
+                raise taken()
+            self._taker = taker
+            if self._taken >= self._due or self._taken_bytes >= self._due_bytes:
+                self._give_back(stream)
+            while True:
+                if self._ready:
+                    return self._ready.popleft()
+                if self._run is not None:
+                    self._read_messages(self._run)
+                elif stream.events:
+                    self._take(stream.events)
+                elif not stream.wait(timeout):
+                    return None
+        finally:
+            if self._taker is taker:
+                self._taker = None
 
     def _take(self, events: deque[StreamEvent]) -> None:
         """Has the first of what the library handed over: messages, or a resync."""
-        if not events:
-            return
         event = events[0]
         kind, flags, number, body = event
-        taken, size = 1, 0
+        count, size = 1, 0
         run: Run | None = None
         ready: tuple[Message | Resync, ...] = ()
         if kind == MESSAGE:
-            taken, size = number, len(body) - number * ENDS_SIZE
+            count, size = number, len(body) - number * ENDS_SIZE
             read = self._read
             if number == 1 and read.__class__ is not str:
                 # The long way would cost one message at a time a twentieth more.
@@ -252,13 +263,25 @@ class Subscription:
             if reason == "restarted" and self._read is not bytes:
                 self._read = MESSAGES[self.channel][0]  # of another server, maybe
             ready = (Resync(reason, number, event_text(body)),)
-        if not events or events[0] is not event:  # a signal handler has taken it
-            return
-        del events[0]
-        self._taken += taken
-        self._taken_bytes += size
+        count += self._taken
+        size += self._taken_bytes
+        try:
+            self._settle(run, ready)
+            self._taken, self._taken_bytes = count, size
+            del events[0]
+        except BaseException:
+            # An interrupt may have come anywhere: each of these may be done twice.
+            self._settle(run, ready)
+            self._taken, self._taken_bytes = count, size
+            if events and events[0] is event:
+                del events[0]
+            raise
+
+    def _settle(self, run: Run | None, ready: Sequence[Message | Resync]) -> None:
+        """Has what is to be read, and what has been; again does nothing."""
+        if ready and not (self._ready and self._ready[-1] is ready[-1]):
+            self._ready += ready
         self._run = run
-        self._ready += ready
 
     def _read_messages(self, run: Run) -> None:
         """Makes messages of the bytes of a run of them."""
@@ -280,10 +303,11 @@ class Subscription:
             # What cannot be read is told when what came before it has been taken.
             failure = None if ready else error
             rest = run.after(len(ready) or 1)
-        if self._run is not run:  # a signal handler has read it
-            return
-        self._run = rest
-        self._ready += ready
+        try:
+            self._settle(rest, ready)
+        except BaseException:
+            self._settle(rest, ready)
+            raise
         if failure is not None:
             text = f"what was published on {self.channel!r} cannot be read: {failure!r}"
             raise from_status(
