@@ -238,7 +238,7 @@ async def followed(
                 for follower, table in zip(followers, tables, strict=True):
                     await follower.until(table, RESTART_PATIENCE)
             for follower in followers:
-                assert follower.seen
+                assert follower.changes
 
 
 @pytest.mark.parametrize("max_messages", [1, 1000])
