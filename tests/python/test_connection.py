@@ -179,8 +179,10 @@ async def test_a_function_is_told_every_change_and_may_raise(own_server: GcsServ
         await asyncio.wait_for(told_twice.wait(), 10)
         stop()
         stop()
-    assert [change.state for change in seen] == ["ready", "lost"]
-    assert [type(error) for error in reported] == [ZeroDivisionError] * 2
+    states = [change.state for change in seen]
+    assert states[:2] == ["ready", "lost"]
+    assert set(states[2:]) <= {"lost"}, "a new reason may have come before it was let go"
+    assert [type(error) for error in reported] == [ZeroDivisionError] * len(states)
 
 
 def test_a_thread_may_watch_too(own_server: GcsServer) -> None:
