@@ -8,9 +8,8 @@
 //   signalled for ever. The descriptor, which is made when somebody asks for it, is readable while
 //   the queue is signalled. A wake function is called for each change from not signalled to
 //   signalled that an arrival makes, and threads that wait are woken by each.
-// - A thread waits only while the queue is not signalled, and counts as waiting before it lets go
-// of
-//   the lock: whoever signals the queue later sees it, and changes the word that it waits for.
+// - A thread waits only while the queue is not signalled, and counts as waiting before it lets the
+//   lock go: whoever signals the queue later sees it, and changes the word that it waits for.
 // - Nothing is queued in a closed queue: what arrives is freed, and lent bodies among it are
 //   released.
 // - Never more events than calls that were accepted, each of which brought its own: a queue does
