@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from gcs_cffi import _log, _native, _native_subscriptions, _status
 from gcs_cffi._arguments import Deadline
+from gcs_cffi._futures import end_wait
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import POINTER_SIZE, pack_call, state_change
 from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
@@ -167,8 +168,8 @@ class Stream:
             _native.cancel(self._client, self.id)
         self.events.clear()
         self._end = (_status.OK, 0, b"")
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+        if self.waiter is not None:
+            end_wait(self.waiter)
 
     def take(
         self, kind: int, status: int, flags: int, number: int, body: bytes

@@ -19,7 +19,8 @@ Invariants:
 - Events taken from the queue are in `_events` until they are delivered: an interrupt (Ctrl-C, or a
   task that exits) ends a delivery, and the next one goes on where it stood. One that Python raises
   in the few instructions between `pending` and its future loses that call's end, as it can lose
-  callbacks of asyncio's. Events of streams are not lost, nor delivered twice.
+  callbacks of asyncio's. Events of streams are not delivered twice, and none is lost but a large
+  one, whose bytes are just being copied.
 - When the interpreter ends, nothing is done: the library ends by itself, and half of this is gone.
 - In a forked child, reactors of the parent are left alone: their loops share descriptors with it.
 """
