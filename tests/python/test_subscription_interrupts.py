@@ -122,9 +122,11 @@ thread.join()
 signal.setitimer(signal.ITIMER_REAL, 0)
 loop.call_soon(loop.stop)
 loop.run_forever()
-# asyncio may have lost what would have woken this one.
+# asyncio may have lost what would have woken this one: then it never runs again.
 consumer.cancel()
-loop.run_until_complete(asyncio.wait([consumer]))
+loop.run_until_complete(asyncio.wait([consumer], timeout=2))
+if not consumer.done():
+    consumer.get_coro().close()
 consumer = loop.create_task(consume())
 loop.run_until_complete(asyncio.sleep(1))
 consumer.cancel()
