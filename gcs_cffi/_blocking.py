@@ -26,7 +26,7 @@ from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import pack_call, result_of, state_change
 from gcs_cffi._reactor import retire_closed_loops
 from gcs_cffi._release import ReplacedError
-from gcs_cffi._streams import check_callback, check_end, expired, taken
+from gcs_cffi._streams import check_callback, check_end, expired
 from gcs_cffi.errors import from_status
 
 P = ParamSpec("P")
@@ -72,7 +72,8 @@ def redone(
 class Stream:
     """Events that come one after the other, with one id.
 
-    One thread at a time may wait, since they share the queue's memory; any may close it.
+    One thread at a time may wait, since they share the queue's memory, and whoever has the stream
+    sees to that; any may close it.
 
     Args:
         begin: what makes the library send them.
@@ -84,13 +85,11 @@ class Stream:
         closed: whether somebody has ended it.
     """
 
-    __slots__ = ("_end", "_ended", "_lock", "_queue", "_waiter", "_what", "closed", "events", "id")
+    __slots__ = ("_end", "_ended", "_queue", "_what", "closed", "events", "id")
 
     def __init__(self, begin: Begin, what: str) -> None:
         self.events: deque[StreamEvent] = deque()
         self._what = what
-        self._waiter: object = None
-        self._lock = threading.RLock()  # a handler of a signal may come while it is held
         self._ended = False
         self._end: tuple[int, int, bytes] | None = None  # that has not been told
         self.closed = False
@@ -120,23 +119,13 @@ class Stream:
 
         Raises:
             TimeoutError: the timeout expired.
-            RuntimeError: another thread waits already, or what a signal handler has interrupted.
             GcsError: the stream has ended although nobody ended it; told once.
         """
-        if not self.events and not self._ended:
-            if self._queue.inherited:  # whoever waits does so in the parent
-                self._drain(0)
-            waiter = object()
-            # An interrupt may come behind each call: what is taken is given back wherever it does.
-            try:
-                with self._lock:
-                    if self._waiter is not None:
-                        raise taken()
-                    self._waiter = waiter
-                self._wait(timeout)
-            finally:
-                if self._waiter is waiter:
-                    self._waiter = None
+        if timeout is None:
+            while not self.events and not self._ended:
+                self._drain(_SLICE)
+        elif not self.events and not self._ended:
+            self._wait(timeout)
         if self.closed:  # what came while another thread did that is not for anybody any more
             return False
         if self.events:
@@ -146,11 +135,7 @@ class Stream:
             check_end(*end)
         return False
 
-    def _wait(self, timeout: float | None) -> None:
-        if timeout is None:
-            while not self.events and not self._ended:
-                self._drain(_SLICE)
-            return
+    def _wait(self, timeout: float) -> None:
         end = monotonic() + timeout
         while not self.events and not self._ended:
             left = max(0.0, end - monotonic())
@@ -170,13 +155,13 @@ class Stream:
             elif status not in (_status.DEADLINE, _status.INTERRUPTED):
                 text = _status.cannot("wait for events", status)
                 raise from_status(status, _status.FLAG_LOCAL, text)
-            queue.forget()
+            queue.report.count = 0
         except BaseException:
             # An interrupt may come anywhere; what it has cut short is completed.
             self._take(islice(queue.drained(), len(self.events) - before, None))
-            queue.forget()
+            queue.report.count = 0
             raise
-        if queue.log_waiting:
+        if queue.report.log_waiting:
             _log.emit_kept()
 
     def _take(self, records: Iterable[tuple[int, ...]]) -> None:
@@ -317,7 +302,7 @@ def _wait(queue: _native.Queue, call_id: int) -> Any:
     except BaseException:
         queue.close()  # which cancels the call
         raise
-    if queue.log_waiting:
+    if queue.report.log_waiting:
         _log.emit_kept()
     if len(_idle) < _KEPT:
         _idle.append(queue)

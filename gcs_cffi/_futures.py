@@ -14,11 +14,15 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gcs_cffi import _native, _status
 from gcs_cffi._packed import result_of
 from gcs_cffi.errors import GcsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
 
 _PLAIN_KINDS: Final = frozenset({_native.CALL, _native.KV_GET})  # their result is the event's bytes
 
@@ -56,8 +60,7 @@ def end_here(
     except BaseException:
         # From the task itself, or an interrupt that came before it ran.
         end(future, kind, status, flags, number, body)
-        if _still_waits(wake, future):
-            future.get_loop().call_soon(wake, future, context=context)
+        _wake_later(wake, future, context)
         raise
 
 
@@ -70,10 +73,26 @@ def end_wait(waiter: asyncio.Future[None]) -> None:
 def end_wait_here(waiter: asyncio.Future[None]) -> None:
     """The same; if a task awaits it, and not `asyncio.wait()`, that runs here and now."""
     waiting = waiter._callbacks if type(waiter) is asyncio.Future else None  # noqa: SLF001
-    if waiting and _still_waits(waiting[0][0], waiter):
-        end_here(waiter, _native.CONNECT, _status.OK, 0, 0, b"")
-    else:
+    if not waiting or not _still_waits(waiting[0][0], waiter):
         end_wait(waiter)
+        return
+    wake, context = waiting[0]
+    try:
+        waiter.remove_done_callback(wake)
+        waiter.set_result(None)
+        context.run(wake, waiter)
+    except BaseException:
+        end_wait(waiter)
+        _wake_later(wake, waiter, context)
+        raise
+
+
+def _wake_later(
+    wake: Callable[[asyncio.Future[Any]], object], future: asyncio.Future[Any], context: Context
+) -> None:
+    """Has a task run in another iteration of the loop, if it was not run yet."""
+    if _still_waits(wake, future):
+        future.get_loop().call_soon(wake, future, context=context)
 
 
 def _still_waits(wake: object, future: asyncio.Future[Any]) -> bool:

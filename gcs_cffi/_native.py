@@ -233,25 +233,24 @@ class Queue:
         handle: the library's number for it; 0 once closed.
         user: the same as what a completion function gets.
         next_id: gives an id for a call; ids grow.
-        more: after a drain: whether the queue still holds events.
-        log_waiting: after a drain: whether `log_drain()` would return something.
         arena: gives the bytes of the last drain's events when it is sliced.
+        report: what the last drain said, `gcs_packed_drain`. Whoever has the events sets its count
+            to 0: until then an interrupt may have come between the library and them.
     """
 
     __slots__ = (
         "__weakref__",
         "_arena_memory",
+        "_arena_size",
         "_capacity",
-        "_drained",
         "_events",
         "_process",
         "_records",
         "_wake",
         "arena",
         "handle",
-        "log_waiting",
-        "more",
         "next_id",
+        "report",
         "user",
     )
 
@@ -285,11 +284,10 @@ class Queue:
         self._capacity = capacity
         self._events = _allocate("gcs_packed_event[]", capacity)
         self._records = _bytes_at(self._events)
-        self._arena_memory = _allocate("char[]", max(arena_size, lib.GCS_PACKED_ARENA_MIN))
+        self._arena_size = max(arena_size, lib.GCS_PACKED_ARENA_MIN)
+        self._arena_memory = _allocate("char[]", self._arena_size)
         self.arena = _bytes_at(self._arena_memory)
-        self._drained = ffi.new("gcs_packed_drain *")
-        self.more = 0
-        self.log_waiting = 0
+        self.report = ffi.new("gcs_packed_drain *")
         blocks = iter(_reserve_block, None)
         self.next_id: Callable[[], int] = itertools.chain.from_iterable(blocks).__next__
 
@@ -310,31 +308,24 @@ class Queue:
         is for `take_buffer()`. `timeout` is what the first event is waited for, in nanoseconds; 0
         does not wait.
         """
-        drained = self._drained
-        arena = self._arena_memory
+        report = self.report
         status = _drain_packed(
-            self.handle, timeout, self._events, self._capacity, arena, len(arena), drained
+            self.handle,
+            timeout,
+            self._events,
+            self._capacity,
+            self._arena_memory,
+            self._arena_size,
+            report,
         )
         if status:
-            self.more = 0
             return status, iter(())
-        self.more = drained.more
-        self.log_waiting = drained.log_waiting
-        return 0, self.drained()
+        # Of a copy: CPython's collector may clear a view before the iterator over it, and crash.
+        return 0, EVENT_RECORD.iter_unpack(self._records[: report.count * EVENT_RECORD.size])
 
     def drained(self) -> Iterator[tuple[int, ...]]:
-        """EVENT_RECORD of each event of the last drain once more, until they are forgotten."""
-        # Of a copy: CPython's collector may clear a view before the iterator over it, and crash.
-        return EVENT_RECORD.iter_unpack(self._records[: self._drained.count * EVENT_RECORD.size])
-
-    @property
-    def holds_drained(self) -> bool:
-        """Whether the last drain has brought any that are not forgotten."""
-        return bool(self._drained.count)
-
-    def forget(self) -> None:
-        """The events of the last drain have arrived."""
-        self._drained.count = 0
+        """EVENT_RECORD of each event of the last drain, once more."""
+        return EVENT_RECORD.iter_unpack(self._records[: self.report.count * EVENT_RECORD.size])
 
     @property
     def inherited(self) -> bool:

@@ -121,7 +121,7 @@ class Reactor:
         self._cancels = False  # a flush was scheduled for cancellations, and has not begun
         self._context = contextvars.Context()  # not one for all: two threads cannot be in the same
         self._descriptor: int | None = None
-        self._events: Iterator[tuple[int, ...]] = iter(())
+        self._events: Iterator[tuple[int, ...]] | None = None
         self._woken: deque[asyncio.Future[None]] = deque()  # streams' waiters
         self._shutdown_hook: weakref.ref[AsyncGenerator[None, None]] | None = None
         self.queue = self._watched_queue(loop) or self._waking_queue()
@@ -140,10 +140,11 @@ class Reactor:
     def flush(self) -> None:
         """Hands the batch over."""
         self.scheduled = self._cancels = False
-        batch, self.batch = self.batch, {}
-        lent, self.lent = self.lent, []
+        batch = self.batch
         if not batch:
             return
+        lent = self.lent
+        self.batch, self.lent = {}, []
         try:
             status = self.queue.submit(b"".join(self._without_cancelled(batch)))
         except BaseException as error:
@@ -179,6 +180,8 @@ class Reactor:
         if self.pending.pop(call_id, None) is None or ending():
             return
         in_batch = self.batch.pop(call_id, None) is not None  # then it never reached the library
+        if not self.batch:
+            self.lent.clear()
         loop = self.loop()
         if loop is None or loop.is_closed() or loop is not _running_loop():
             # A coroutine that is thrown away, which may happen anywhere.
@@ -199,39 +202,42 @@ class Reactor:
     def drain(self, _shutdown_hook: object = None) -> None:
         """Takes completions out of the queue, and ends their futures. The loop calls it."""
         loop = self.loop()
-        if loop is None or self.queue.inherited:
+        queue = self.queue
+        if loop is None or queue.inherited:
             return
+        report = queue.report
         # The calls that woken tasks make are handed over below, all at once.
         self.scheduled = True
         wakes = not loop.get_debug()  # there the loop says which callback was slow: the task's own
         try:
-            self._deliver(wakes)  # what an interrupt has left
-            self._wake_streams(wakes)
+            if self._events is not None or self._woken:  # an interrupt has left them
+                self._deliver(wakes)
             for _ in range(_DRAINS_PER_WAKE):
-                status, self._events = self.queue.drain(0)
-                self.queue.forget()
+                status, self._events = queue.drain(0)
+                report.count = 0
                 if status != _status.OK:
                     self._break(status)
                     return
                 self._deliver(wakes)
-                self._wake_streams(wakes)
-                if not self.queue.more:
+                if not report.more:
                     break
             else:
                 # A descriptor stays readable; a wake function is called for an empty queue only.
                 if self._descriptor is None:
                     loop.call_soon(self.drain, context=self._context)
         except BaseException:
-            if self.queue.holds_drained:
-                self._events = self.queue.drained()
-                self.queue.forget()
+            if report.count:
+                self._events = queue.drained()
+                report.count = 0
             loop.call_soon(self.drain, context=self._context)
             raise
         finally:
-            self.flush()
+            self.scheduled = self._cancels = False
+            if self.batch:
+                self.flush()
 
     def _deliver(self, wakes: bool) -> None:
-        """Ends the futures of the events that are left of a drain.
+        """Ends the futures of the events that are left of a drain, and wakes who waits for others.
 
         `wakes`: their tasks run here and now, not in another iteration of the loop.
         """
@@ -242,15 +248,15 @@ class Reactor:
         in_hand: tuple[int, ...] | None = None
         body: bytes | None = None
         try:
-            for record in self._events:
+            for record in self._events or ():
                 body, in_hand = None, record
                 call_id, status, kind, flags, number, offset, size, buffer = record
                 body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
                 future = take(call_id, None)
                 if future is not None:
                     finish(future, kind, status, flags, number, body)
-                elif call_id in streams:
-                    waiter = streams[call_id].take(kind, status, flags, number, body)
+                elif (stream := streams.get(call_id)) is not None:
+                    waiter = stream.take(kind, status, flags, number, body)
                     if waiter is not None:
                         self._woken.append(waiter)
                 elif kind == _native.LOG:
@@ -260,6 +266,9 @@ class Reactor:
             if in_hand is not None and not in_hand[-1]:
                 self._complete(in_hand, body)
             raise
+        self._events = None
+        if self._woken:
+            self._wake_streams(wakes)
 
     def _complete(self, record: tuple[int, ...], body: bytes | None) -> None:
         """Has a stream get the event that an interrupt has cut short, once."""
@@ -267,7 +276,7 @@ class Reactor:
         if stream is None:
             return
         if body is None or not stream.has(body):
-            self._events = chain((record,), self._events)
+            self._events = chain((record,), self._events or ())
         elif stream.waiter is not None:
             self._woken.append(stream.waiter)
 

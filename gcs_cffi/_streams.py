@@ -59,9 +59,15 @@ def expired(what: str, timeout: float) -> TimeoutError:
     return TimeoutError(f"no {what} within {float(timeout):g} s")
 
 
-def taken() -> RuntimeError:
+Turn = list[object]
+"""Who waits, one at a time: each puts a mark of its own behind the others, waits if it is the
+first, and takes it away. Any thread, and any handler of a signal: each of these is one step of the
+interpreter's, behind which an interrupt finds all of it done or nothing."""
+
+
+def taken(what: str = "event") -> RuntimeError:
     """The error of a second one that would wait."""
-    return RuntimeError("somebody waits for the next event already")
+    return RuntimeError(f"somebody waits for the next {what} already")
 
 
 def check_callback(callback: object) -> None:

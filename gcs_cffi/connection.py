@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcs_cffi._packed import state_change
+from gcs_cffi._streams import Turn, taken
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,12 +29,13 @@ class StateWatch:
     Enter it, and iterate. Only one at a time may wait for the next state.
     """
 
-    __slots__ = ("_channel", "_stream")
+    __slots__ = ("_channel", "_stream", "_turn")
 
     def __init__(self, channel: Channel) -> None:
         """Made by the client."""
         self._channel = channel
         self._stream: Stream | None = None
+        self._turn: Turn = []
 
     async def __aenter__(self) -> Self:
         """Begins to watch.
@@ -65,11 +67,20 @@ class StateWatch:
         """Waits for the next state; the iteration ends with the watch, and with the client.
 
         Raises:
-            RuntimeError: the watch was not entered.
+            RuntimeError: the watch was not entered, or somebody else waits.
         """
-        if self._stream is None:
+        stream = self._stream
+        if stream is None:
             raise RuntimeError("a watch is entered before it is iterated: use `with`")
-        if not await self._stream.wait():
-            raise StopAsyncIteration
-        _, _, number, report = self._stream.events.popleft()
-        return state_change(number, report)
+        turn, mark = self._turn, object()
+        try:
+            turn.append(mark)
+            if turn[0] is not mark and not stream.inherited:
+                raise taken("state")
+            if not await stream.wait():
+                raise StopAsyncIteration
+            _, _, number, report = stream.events.popleft()
+            return state_change(number, report)
+        finally:
+            if mark in turn:
+                turn.remove(mark)

@@ -17,7 +17,6 @@ import math
 import sys
 import warnings
 from collections import deque
-from contextlib import suppress
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -37,7 +36,7 @@ from gcs_cffi._native_subscriptions import (
 from gcs_cffi._packed import event_text
 from gcs_cffi._published import MESSAGES, Message, Resync, key_of, unknown_channel
 from gcs_cffi._release import known
-from gcs_cffi._streams import taken
+from gcs_cffi._streams import Turn, taken
 from gcs_cffi._typed import reader_of
 from gcs_cffi.errors import InvalidRequestError, from_status
 
@@ -85,9 +84,9 @@ class Subscription:
         "_stream",
         "_taken",
         "_taken_bytes",
-        "_taker",
         "_timeout",
         "_topic",
+        "_turn",
         "channel",
     )
 
@@ -128,7 +127,7 @@ class Subscription:
         self._ready: deque[Message | Resync] = deque()
         self._run: Run | None = None  # that has not been read to its end
         self._stream: Stream | None = None
-        self._taker: object = None  # who is in the middle of taking events
+        self._turn: Turn = []
 
     async def __aenter__(self) -> Self:
         """Subscribes, and waits until the server has it. RPCs: GcsSubscriberCommandBatch, and more.
@@ -143,17 +142,23 @@ class Subscription:
         if self._stream is not None:
             raise RuntimeError("it can be entered once: make another one")
         deadline = Deadline(self._timeout, self._channel.default_timeout)
-        stream = self._stream = await self._channel.subscribe(self._topic)
+        turn, mark = self._turn, object()
         try:
+            turn.append(mark)
+            stream = self._stream = await self._channel.subscribe(self._topic)
             if not await stream.wait():
                 raise self._channel.closed_error()
             stream.events.popleft()
             await self._reader(deadline)
         except BaseException as error:
-            stream.close()
+            if self._stream is not None:
+                self._stream.close()
             if isinstance(error, InvalidRequestError) and self.channel not in MESSAGES:
                 raise unknown_channel(error) from None
             raise
+        finally:
+            if mark in turn:
+                turn.remove(mark)
         return self
 
     async def __aexit__(
@@ -217,13 +222,12 @@ class Subscription:
         stream = self._stream
         if stream is None:
             raise RuntimeError("enter it first: what is not entered has no events")
-        taker = object()
-        # An interrupt may come behind each call: what is taken is given back wherever it does.
+        turn, mark = self._turn, object()
         try:
+            turn.append(mark)
             # Maybe it is what a signal handler has interrupted; in a forked child it is not here.
-            if self._taker is not None and not stream.inherited:
+            if turn[0] is not mark and not stream.inherited:
                 raise taken()
-            self._taker = taker
             if self._taken >= self._due or self._taken_bytes >= self._due_bytes:
                 self._give_back(stream)
             while True:
@@ -236,8 +240,8 @@ class Subscription:
                 elif not await stream.wait(timeout):
                     return None
         finally:
-            if self._taker is taker:
-                self._taker = None
+            if mark in turn:
+                turn.remove(mark)
 
     def _take(self, events: deque[StreamEvent]) -> None:
         """Has the first of what the library handed over: messages, or a resync."""
@@ -252,9 +256,11 @@ class Subscription:
             if number == 1 and read.__class__ is not str:
                 # The long way would cost one message at a time a twentieth more.
                 key_end, _ = ends_of_one(body)
-                with suppress(Exception):  # it is told on the long way
+                try:
                     value = read(body[key_end:])  # type: ignore[operator]
                     ready = (_message((self._key_type(body[ENDS_SIZE:key_end]), value)),)
+                except Exception:  # noqa: BLE001 (it is told on the long way)
+                    pass
             if not ready:
                 run = Run.of(body, number)
         else:
@@ -262,25 +268,32 @@ class Subscription:
             if reason == "restarted" and self._read is not bytes:
                 self._read = MESSAGES[self.channel][0]  # of another server, maybe
             ready = (Resync(reason, number, event_text(body)),)
-        count += self._taken
-        size += self._taken_bytes
+        credit = (count + self._taken, size + self._taken_bytes)
         try:
-            self._settle(run, ready)
-            self._taken, self._taken_bytes = count, size
-            del events[0]
-        except BaseException:
-            # An interrupt may have come anywhere: each of these may be done twice.
-            self._settle(run, ready)
-            self._taken, self._taken_bytes = count, size
-            if events and events[0] is event:
-                del events[0]
+            self._settle(run, ready, credit, event)
+        except BaseException:  # an interrupt, anywhere in there
+            self._settle(run, ready, credit, event)
             raise
 
-    def _settle(self, run: Run | None, ready: Sequence[Message | Resync]) -> None:
-        """Has what is to be read, and what has been; again does nothing."""
+    def _settle(
+        self,
+        run: Run | None,
+        ready: Sequence[Message | Resync],
+        credit: tuple[int, int],
+        event: StreamEvent | None,
+    ) -> None:
+        """Has what is to be read, what was read, and what it was taken from no more.
+
+        Again does nothing.
+        """
         if ready and not (self._ready and self._ready[-1] is ready[-1]):
             self._ready += ready
         self._run = run
+        self._taken, self._taken_bytes = credit
+        if event is not None and self._stream is not None:
+            events = self._stream.events
+            if events and events[0] is event:
+                del events[0]
 
     async def _read_messages(self, run: Run) -> None:
         """Makes messages of the bytes of a run of them."""
@@ -302,10 +315,11 @@ class Subscription:
             # What cannot be read is told when what came before it has been taken.
             failure = None if ready else error
             rest = run.after(len(ready) or 1)
+        credit = (self._taken, self._taken_bytes)
         try:
-            self._settle(rest, ready)
+            self._settle(rest, ready, credit, None)
         except BaseException:
-            self._settle(rest, ready)
+            self._settle(rest, ready, credit, None)
             raise
         if failure is not None:
             text = f"what was published on {self.channel!r} cannot be read: {failure!r}"

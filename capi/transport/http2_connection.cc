@@ -41,6 +41,7 @@ Http2Connection::Http2Connection(EventLoop& loop, std::unique_ptr<ByteStream> st
       session_(loop, address, stream_->scheme(), options, output_),
       timer_(loop.make_timer(*this)),
       keepalive_timer_(loop.make_timer(keepalive_)),
+      later_write_(std::make_shared<LaterWrite>(*this)),
       connect_deadline_(loop.now() + options.connect_timeout),
       last_received_(loop.now()) {
   timer_->set(connect_deadline_);
@@ -49,6 +50,7 @@ Http2Connection::Http2Connection(EventLoop& loop, std::unique_ptr<ByteStream> st
 
 Http2Connection::~Http2Connection() {
   if (destroyed_ != nullptr) *destroyed_ = true;
+  later_write_->forget_connection();
 }
 
 bool Http2Connection::can_start() const noexcept {
@@ -100,7 +102,7 @@ void Http2Connection::on_received(std::span<const std::uint8_t> bytes) noexcept 
   if (!error_ && (!receive(bytes) || (blocked_ && session_.is_broken()))) fail_session();
   const std::int64_t pause = session_.read_pause();
   if (pause > 0 && stream_ != nullptr) stream_->pause_reading(pause);
-  settle();
+  settle(Write::kAfterHandOver);
 }
 
 bool Http2Connection::receive(std::span<const std::uint8_t> bytes) noexcept {
@@ -280,16 +282,22 @@ void Http2Connection::settle_soon() noexcept {
 }
 
 // Tells the observer and sends, in turn, until neither leads to more.
-void Http2Connection::settle() noexcept {
+void Http2Connection::settle(Write write) noexcept {
   bool destroyed = false;
   destroyed_ = &destroyed;
+  bool told_any = false;
   for (bool written = false;;) {
     const bool told = tell_one();
     if (destroyed) return;
     if (told) {
+      told_any = true;
       written = false;
     } else if (!written) {
-      write_output();
+      if (told_any && write == Write::kAfterHandOver && session_.has_output()) {
+        later_write_->post();
+      } else {
+        write_output();
+      }
       written = true;
     } else {
       break;

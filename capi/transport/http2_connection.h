@@ -8,7 +8,8 @@
 //   stream reports, or from a timer when something happened inside a call of the owner's. It checks
 //   after each call whether the connection still exists.
 // - One event from the stream makes one write: completions run first, and what they start goes out
-//   together.
+//   together; in the loop's next turn, so that what has ended reaches whoever waits for it before
+//   the peer is woken, which competes with them for the processors.
 // - A PING is only ever sent while calls are in flight and the peer is silent; any byte answers it.
 // - Once the connection has failed nothing more is sent, and calls end before on_closed.
 //
@@ -59,6 +60,27 @@ class Http2Connection final : public Connection, private ByteStream::Handler, pr
     Http2Connection& connection_;
   };
 
+  // Stays alive while it is posted, without the connection if need be.
+  class LaterWrite final : public Task, public std::enable_shared_from_this<LaterWrite> {
+   public:
+    explicit LaterWrite(Http2Connection& connection) noexcept : connection_(&connection) {}
+    void post() noexcept {
+      if (posted_) return;
+      posted_ = shared_from_this();
+      connection_->loop_.post(*this);
+    }
+    void forget_connection() noexcept { connection_ = nullptr; }
+    void run() noexcept override {
+      const std::shared_ptr<LaterWrite> self = std::move(posted_);
+      if (connection_ != nullptr) connection_->settle(Write::kNow);
+    }
+
+   private:
+    Http2Connection* connection_;
+    std::shared_ptr<LaterWrite> posted_;  // itself
+  };
+  enum class Write : std::uint8_t { kNow, kAfterHandOver };
+
   void on_open() noexcept override;
   void on_received(std::span<const std::uint8_t> bytes) noexcept override;
   void on_writable() noexcept override;
@@ -71,7 +93,7 @@ class Http2Connection final : public Connection, private ByteStream::Handler, pr
   void fail(ConnectionError::Kind kind, std::string_view message) noexcept;
   void fail_session() noexcept;
   void time_out() noexcept;
-  void settle() noexcept;
+  void settle(Write write = Write::kNow) noexcept;
   bool tell_one() noexcept;
   void settle_soon() noexcept;
   void wake_at(TimePoint when) noexcept;
@@ -90,6 +112,7 @@ class Http2Connection final : public Connection, private ByteStream::Handler, pr
   std::unique_ptr<Timer> timer_;  // the connect timeout, or a settle that is due
   Keepalive keepalive_{*this};
   std::unique_ptr<Timer> keepalive_timer_;
+  const std::shared_ptr<LaterWrite> later_write_;
   FirstBytes first_bytes_;
   std::optional<ConnectionError> error_;
   const TimePoint connect_deadline_;

@@ -59,6 +59,8 @@ class Http2Session {
   bool receive(std::span<const std::uint8_t> bytes, TimePoint now) noexcept;
   // Frames what is to be sent, until the output cap is reached or nothing is left. False as above.
   bool frame_output() noexcept;
+  // Whether that would frame anything.
+  bool has_output() const noexcept { return nghttp2_session_want_write(session_.get()) != 0; }
   const std::string& failure() const noexcept { return failure_; }
   // It was for want of memory, and not the peer's doing.
   bool lacked_memory() const noexcept { return lacked_memory_; }

@@ -15,14 +15,13 @@ from __future__ import annotations
 import math
 from time import sleep
 from collections import deque
-from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from gcs_cffi import _merging
 from gcs_cffi._arguments import Deadline, nanoseconds
 from gcs_cffi._published import Change, Message
-from gcs_cffi._streams import LOSSLESS, expired
+from gcs_cffi._streams import LOSSLESS, Turn, expired, taken
 from gcs_cffi.errors import ClientClosedError, GcsError
 from gcs_cffi.ids import ActorID, JobID, NodeID
 from gcs_cffi._sync.pubsub import Subscription
@@ -79,11 +78,10 @@ class Watch(Generic[IdT, ValueT]):
         "_events",
         "_holding",
         "_is_due",
-        "_lock",
         "_reading",
         "_subscription",
-        "_taker",
         "_timeout",
+        "_turn",
         "current",
     )
 
@@ -111,8 +109,7 @@ class Watch(Generic[IdT, ValueT]):
         self._events: list[tuple[IdT, Any]] = []  # that have not been dealt with
         self._is_due = False  # the table is to be read, after those
         self._closed = False
-        self._taker: object = None
-        self._lock = RLock()  # a handler of a signal may come while it is held
+        self._turn: Turn = []
         self._reading = _FIRST_READING
 
     def _list(self, timeout: float) -> Mapping[IdT, Any]:
@@ -187,13 +184,11 @@ class Watch(Generic[IdT, ValueT]):
         if timeout is not None:
             nanoseconds(timeout)  # which checks it
         if not self._changes:
-            taker = object()
-            # An interrupt may come behind each call: what is taken is given back wherever it does.
+            turn, mark = self._turn, object()
             try:
-                with self._lock:
-                    if self._taker is not None:
-                        raise RuntimeError("somebody waits for the next change already")
-                    self._taker = taker
+                turn.append(mark)
+                if turn[0] is not mark:
+                    raise taken("change")
                 self._fill(timeout)
             except LOSSLESS:
                 raise
@@ -201,8 +196,8 @@ class Watch(Generic[IdT, ValueT]):
                 self._is_due = True  # the table has what was taken
                 raise
             finally:
-                if self._taker is taker:
-                    self._taker = None
+                if mark in turn:
+                    turn.remove(mark)
         return self._changes.popleft() if self._changes else None
 
     def close(self) -> None:

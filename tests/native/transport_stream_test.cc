@@ -50,7 +50,7 @@ TEST_F(StreamTest, AHundredCallsAreOneWrite) {
   EXPECT_EQ(ends.writes, 1);
 }
 
-TEST_F(StreamTest, WhatCompletionsStartIsOneWriteToo) {
+TEST_F(StreamTest, WhatCompletionsStartIsOneWriteTooWhenTheyHaveBeenHandedOver) {
   make_ready();
   for (int i = 0; i < 100; ++i) start(add_call());
   connection->flush();
@@ -65,7 +65,37 @@ TEST_F(StreamTest, WhatCompletionsStartIsOneWriteToo) {
   ends.writes = 0;
   receive(replies);
   EXPECT_EQ(notes.calls_ended, 100);
+  EXPECT_EQ(ends.writes, 0);
+  EXPECT_TRUE(run_until([this] { return ends.writes > 0; }));
   EXPECT_EQ(ends.writes, 1);
+  run_for(20ms);
+  EXPECT_EQ(ends.writes, 1);
+}
+
+TEST_F(StreamTest, AWriteThatIsDueGoesOutWithOneThatIsAskedFor) {
+  make_ready();
+  start(add_call());
+  connection->flush();
+  notes.when_ended = [this] { connection->start(add_call()); };
+  ends.writes = 0;
+  receive(reply_frames(1));
+  start(add_call());
+  connection->flush();
+  EXPECT_EQ(ends.writes, 1);
+  run_for(20ms);
+  EXPECT_EQ(ends.writes, 1);
+}
+
+TEST_F(StreamTest, AWriteThatIsDueIsNothingToAConnectionThatIsGone) {
+  make_ready();
+  start(add_call());
+  connection->flush();
+  notes.when_ended = [this] { connection->start(add_call()); };
+  ends.writes = 0;
+  receive(reply_frames(1));
+  connection.reset();
+  run_for(20ms);
+  EXPECT_EQ(ends.writes, 0);
 }
 
 TEST_F(StreamTest, ReadsPauseWhileManyRepliesComeOneByOne) {

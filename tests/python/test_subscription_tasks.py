@@ -12,7 +12,7 @@ import pytest
 from helpers import PATIENCE
 
 import gcs_cffi
-from gcs_cffi import Message, _futures, _native
+from gcs_cffi import Message, _futures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,16 +131,14 @@ def test_an_interrupt_before_a_woken_consumer_runs_does_not_strand_it(
 ) -> None:
     loop = asyncio.new_event_loop()
     key = secrets.token_hex(8)
-    end = _futures.end
+    still_waits = _futures._still_waits
 
     async def connect() -> GcsClient:
         return await gcs_cffi.connect(server.address)
 
-    def interrupted(future: asyncio.Future[Any], kind: int, *rest: Any) -> None:
-        if kind == _native.CONNECT:  # what a stream's waiter is ended with
-            monkeypatch.setattr(_futures, "end", end)
-            raise KeyboardInterrupt
-        end(future, kind, *rest)
+    def interrupted(*_: object) -> bool:
+        monkeypatch.setattr(_futures, "_still_waits", still_waits)
+        raise KeyboardInterrupt
 
     try:
         gcs = loop.run_until_complete(connect())
@@ -148,7 +146,7 @@ def test_an_interrupt_before_a_woken_consumer_runs_does_not_strand_it(
         for number in range(3):
             consumers = [loop.create_task(texts(subscription, 1)) for subscription in subscriptions]
             loop.run_until_complete(asyncio.sleep(0))
-            monkeypatch.setattr(_futures, "end", interrupted)
+            monkeypatch.setattr(_futures, "_still_waits", interrupted)
             publishing = loop.create_task(publish(gcs, key, number, 1))
             with pytest.raises(KeyboardInterrupt):
                 loop.run_until_complete(asyncio.wait(consumers))
