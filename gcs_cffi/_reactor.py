@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gcs_cffi import _log, _native, _status, options
 from gcs_cffi._futures import end, end_here, end_wait, end_wait_here
 from gcs_cffi._packed import cancelled_client, event_text, pack_cancel
+from gcs_cffi._shutdown_hook import finish, start, until_shutdown
 from gcs_cffi.errors import from_status
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ class Reactor:
         if options.wake_mode() != "fd" and not _native.wakes_ended:
             return None
         queue = _native.Queue(capacity=_DRAIN_EVENTS, arena_size=_DRAIN_BYTES)
-        hook = _until_shutdown(weakref.ref(self))
+        hook = until_shutdown(weakref.ref(self))
         descriptor = queue.fd()
         try:
             self._context.run(loop.add_reader, descriptor, self.drain, hook)
@@ -351,7 +352,7 @@ class Reactor:
             return None
         self._descriptor = descriptor
         if loop not in _shut_down and not getattr(loop, "_asyncgens_shutdown_called", False):
-            _start(hook)
+            start(hook)
             self._shutdown_hook = weakref.ref(hook)
         return queue
 
@@ -369,7 +370,7 @@ class Reactor:
         hook = self._shutdown_hook() if self._shutdown_hook is not None else None
         self._shutdown_hook = None
         if hook is not None:
-            _finish(hook)
+            finish(hook)
 
     def _break(self, status: int) -> None:
         """The queue does not work any more: without this the loop would be woken for ever."""
@@ -419,27 +420,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-async def _until_shutdown(reactor: weakref.ref[Reactor]) -> AsyncGenerator[None, None]:
-    """Started in a loop, it is among the generators that the loop closes when it shuts down."""
-    try:
-        yield
-    finally:
-        alive = reactor()
-        if alive is not None:
-            alive.shut_down()
-
-
-def _start(generator: AsyncGenerator[None, None]) -> None:
-    # It stands at its yield; or the loop has warned that it is shut down, and warnings are errors.
-    with suppress(StopIteration, ResourceWarning):
-        generator.asend(None).send(None)
-
-
-def _finish(generator: AsyncGenerator[None, None]) -> None:
-    with suppress(StopIteration):  # it has ended
-        generator.aclose().send(None)
 
 
 def _after_fork_in_child() -> None:

@@ -122,8 +122,8 @@ thread.join()
 signal.setitimer(signal.ITIMER_REAL, 0)
 loop.call_soon(loop.stop)
 loop.run_forever()
-# asyncio loses a handle that is interrupted before its first line, the first step of a new task above
-# all: that one never runs, and cannot be cancelled.
+# asyncio loses a handle that is interrupted before its first line, the first step of a new task
+# above all: that one never runs, and cannot be cancelled.
 consumer.cancel()
 loop.run_until_complete(asyncio.wait([consumer], timeout=2))
 if not consumer.done():
