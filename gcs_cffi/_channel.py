@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from asyncio import get_running_loop, wait
+from asyncio import Future, get_running_loop, wait
 from collections import deque
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -17,20 +17,20 @@ from weakref import WeakKeyDictionary
 
 from gcs_cffi import _log, _native, _native_subscriptions, _status
 from gcs_cffi._arguments import Deadline
-from gcs_cffi._futures import end_wait
+from gcs_cffi._futures import IndirectWaiter, end_wait
 from gcs_cffi._handle import ClientHandle
 from gcs_cffi._packed import POINTER_SIZE, pack_call, state_change
 from gcs_cffi._reactor import Reactor, reactor_for, retire_closed_loops
 from gcs_cffi._release import ReplacedError
-from gcs_cffi._streams import check_callback, check_end, expired, taken
+from gcs_cffi._streams import check_callback, check_end, expired
 from gcs_cffi.errors import from_status
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Future
-    from collections.abc import Callable, Coroutine
+    from asyncio import AbstractEventLoop
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from gcs_cffi._native_subscriptions import Topic
     from gcs_cffi._streams import Begin, StreamEvent
@@ -71,7 +71,7 @@ class Stream:
     Attributes:
         id: the library's number of the stream.
         events: those that have not been taken.
-        waiter: what somebody waits for meanwhile.
+        waiter: what somebody waits for; None or done if nobody does.
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class Stream:
         self._what = what
         self._reactor = reactor
         self.events: deque[StreamEvent] = deque()
-        self.waiter: Future[None] | None = None
+        self.waiter: Future[bool] | None = None
         self._end: tuple[int, int, bytes] | None = None
         self._closed = False
         self._callback = callback
@@ -120,36 +120,40 @@ class Stream:
         """Whether this is a forked child, and the stream its parent's."""
         return self._reactor.queue.inherited
 
-    async def wait(self, timeout: float | None = None) -> bool:
-        """Waits until there is something in `events`; False at the end, and from then on.
+    def wait(self, timeout: float | None = None) -> Awaitable[bool]:
+        """Waits until `events` or the end is worth another look; False at the end, from then on.
+
+        One task at a time may wait, and whoever has the stream sees to that.
 
         Args:
             timeout: in seconds; None for none.
 
         Raises:
             TimeoutError: the timeout expired.
-            RuntimeError: somebody waits already, or this is not the event loop of its own.
+            RuntimeError: this is not the event loop of its own.
             ForkedError: this is a forked child.
             GcsError: the stream has ended although nobody ended it; told once.
         """
         loop = get_running_loop()
         if self._reactor.loop() is not loop and not self._closed:
             raise self._elsewhere()
-        while not self.events:
-            if self._end is not None:
-                end, self._end = self._end, (_status.OK, 0, b"")
-                check_end(*end)
-                return False
-            if self.waiter is not None:
-                raise taken()
-            self.waiter = loop.create_future()
-            try:
-                if timeout is None:
-                    await self.waiter
-                elif not (await wait({self.waiter}, timeout=timeout))[0]:
-                    raise expired(self._what, timeout)
-            finally:
-                self.waiter = None
+        if timeout is not None or self.events or self._end is not None:
+            return self._wait(loop, timeout)
+        # Without a coroutine around it: what wakes most consumers for one event each.
+        waiter = self.waiter = Future(loop=loop)
+        return waiter
+
+    async def _wait(self, loop: AbstractEventLoop, timeout: float | None) -> bool:
+        if self.events:
+            return True
+        if self._end is not None:
+            end, self._end = self._end, (_status.OK, 0, b"")
+            check_end(*end)
+            return False
+        self.waiter = IndirectWaiter(loop=loop)
+        if not (await wait({self.waiter}, timeout=timeout))[0]:
+            self.waiter = None
+            raise expired(self._what, timeout or 0)
         return True
 
     def _elsewhere(self) -> Exception:
@@ -168,13 +172,12 @@ class Stream:
             _native.cancel(self._client, self.id)
         self.events.clear()
         self._end = (_status.OK, 0, b"")
-        if self.waiter is not None:
-            end_wait(self.waiter)
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None:
+            end_wait(waiter)
 
-    def take(
-        self, kind: int, status: int, flags: int, number: int, body: bytes
-    ) -> Future[None] | None:
-        """Gets an event of the library's; gives `waiter`. For the reactor."""
+    def take(self, kind: int, status: int, flags: int, number: int, body: bytes) -> None:
+        """Gets an event of the library's. For the reactor."""
         if status != _status.OK:
             self._end = (status, flags, body)
             self._reactor.streams.pop(self.id, None)
@@ -184,7 +187,6 @@ class Stream:
             loop = self._reactor.loop()
             if loop is not None:
                 loop.call_soon(self._tell, (kind, flags, number, body))
-        return self.waiter
 
     def has(self, body: bytes) -> bool:
         """Whether the last of `events` has these bytes, this very object. For the reactor."""

@@ -64,22 +64,26 @@ def end_here(
         raise
 
 
-def end_wait(waiter: asyncio.Future[None]) -> None:
-    """Gives a future that says nothing its end, unless it is done."""
+class IndirectWaiter(asyncio.Future[bool]):
+    """What is awaited by asyncio on behalf of a task, which does not run where it ends."""
+
+
+def end_wait(waiter: asyncio.Future[bool]) -> None:
+    """Has whoever waits for events look again, unless that was said already."""
     if not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(True)
 
 
-def end_wait_here(waiter: asyncio.Future[None]) -> None:
-    """The same; if a task awaits it, and not `asyncio.wait()`, that runs here and now."""
+def end_wait_here(waiter: asyncio.Future[bool]) -> None:
+    """The same; a task that awaits nothing else runs here and now."""
     waiting = waiter._callbacks if type(waiter) is asyncio.Future else None  # noqa: SLF001
-    if not waiting or not _still_waits(waiting[0][0], waiter):
+    if not waiting:
         end_wait(waiter)
         return
     wake, context = waiting[0]
     try:
         waiter.remove_done_callback(wake)
-        waiter.set_result(None)
+        waiter.set_result(True)
         context.run(wake, waiter)
     except BaseException:
         end_wait(waiter)

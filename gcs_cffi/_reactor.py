@@ -90,6 +90,7 @@ class Reactor:
         streams: who takes the events of an id to which more than one comes.
         batch: the records to hand over at the end of this iteration, by id; a cancellation has the
             negative id.
+        inherited: whether this is a forked child, and the loop its parent's.
         lent: bodies that records in `batch` point to.
         scheduled: whether `flush` will run in this iteration.
     """
@@ -103,6 +104,7 @@ class Reactor:
         "_shutdown_hook",
         "_woken",
         "batch",
+        "inherited",
         "lent",
         "loop",
         "pending",
@@ -118,12 +120,12 @@ class Reactor:
         self.streams: dict[int, Taker] = {}
         self.batch: dict[int, bytes] = {}
         self.lent: list[bytes] = []
-        self.scheduled = False
+        self.scheduled = self.inherited = False
         self._cancels = False  # a flush was scheduled for cancellations, and has not begun
         self._context = contextvars.Context()  # not one for all: two threads cannot be in the same
         self._descriptor: int | None = None
         self._events: Iterator[tuple[int, ...]] | None = None
-        self._woken: deque[asyncio.Future[None]] = deque()  # streams' waiters
+        self._woken: deque[Taker] = deque()  # whose waiters are to be woken
         self._shutdown_hook: weakref.ref[AsyncGenerator[None, None]] | None = None
         self.queue = self._watched_queue(loop) or self._waking_queue()
         _log.follow_level()
@@ -204,7 +206,7 @@ class Reactor:
         """Takes completions out of the queue, and ends their futures. The loop calls it."""
         loop = self.loop()
         queue = self.queue
-        if loop is None or queue.inherited:
+        if loop is None or self.inherited:
             return
         report = queue.report
         # The calls that woken tasks make are handed over below, all at once.
@@ -244,53 +246,52 @@ class Reactor:
         """
         take = self.pending.pop
         streams = self.streams
+        woken = self._woken
         finish = end_here if wakes else end
         arena = self.queue.arena
         in_hand: tuple[int, ...] | None = None
         body: bytes | None = None
+        stream: Taker | None = None
         try:
             for record in self._events or ():
-                body, in_hand = None, record
+                stream, body, in_hand = None, None, record
                 call_id, status, kind, flags, number, offset, size, buffer = record
                 body = _native.take_buffer(buffer) if buffer else arena[offset : offset + size]
                 future = take(call_id, None)
                 if future is not None:
                     finish(future, kind, status, flags, number, body)
                 elif (stream := streams.get(call_id)) is not None:
-                    waiter = stream.take(kind, status, flags, number, body)
-                    if waiter is not None:
-                        self._woken.append(waiter)
+                    stream.take(kind, status, flags, number, body)
+                    if stream.waiter is not None and not (woken and woken[-1] is stream):
+                        woken.append(stream)
                 elif kind == _native.LOG:
                     _log.emit(number, event_text(body))
                 in_hand = None
         except BaseException:
             if in_hand is not None and not in_hand[-1]:
-                self._complete(in_hand, body)
+                self._complete(in_hand, body, stream or streams.get(in_hand[0]))
             raise
         self._events = None
-        if self._woken:
-            self._wake_streams(wakes)
+        # Once, when all that a drain has brought are there.
+        wake = end_wait_here if wakes else end_wait
+        while woken:
+            stream = woken[0]
+            waiter = stream.waiter
+            if waiter is not None:
+                wake(waiter)
+                if stream.waiter is waiter:  # it knows the loop, which is not to be held
+                    stream.waiter = None
+            woken.popleft()
 
-    def _complete(self, record: tuple[int, ...], body: bytes | None) -> None:
+    def _complete(self, record: tuple[int, ...], body: bytes | None, stream: Taker | None) -> None:
         """Has a stream get the event that an interrupt has cut short, once."""
-        stream = self.streams.get(record[0])
         if stream is None:
             return
-        if body is None or not stream.has(body):
+        is_open = record[0] in self.streams  # its end has not come, or been taken
+        if is_open and (body is None or not stream.has(body)):
             self._events = chain((record,), self._events or ())
-        elif stream.waiter is not None:
-            self._woken.append(stream.waiter)
-
-    def _wake_streams(self, wakes: bool) -> None:
-        """Wakes who waits for events, once, when all that a drain has brought are there."""
-        woken = self._woken
-        while woken:
-            waiter = woken[0]
-            if not wakes:
-                end_wait(waiter)
-            elif not waiter.done():
-                end_wait_here(waiter)
-            woken.popleft()
+        else:
+            self._woken.append(stream)
 
     def _wake(self) -> None:
         """On the library's thread: has the loop drain the queue."""
@@ -322,7 +323,8 @@ class Reactor:
         """`alive`: the loop can still run who waits for a stream."""
         self.pending.clear()
         for stream in list(self.streams.values()):
-            waiter = stream.take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
+            stream.take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
+            waiter, stream.waiter = stream.waiter, None
             if waiter is not None and alive:
                 end_wait(waiter)
         self.streams.clear()
@@ -427,7 +429,10 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
     # A generator that is thrown away would have its loop close it; that may just be thrown away
     # too, and say that this was never awaited.
-    hooks = [reactor._shutdown_hook for reactor in _reactors.values()]  # noqa: SLF001
+    hooks = []
+    for reactor in _reactors.values():
+        reactor.inherited = True
+        hooks.append(reactor._shutdown_hook)  # noqa: SLF001
     _inherited.extend([_reactors, [hook() for hook in hooks if hook is not None]])
     _reactors = weakref.WeakKeyDictionary()
 

@@ -33,12 +33,10 @@ StreamEvent = tuple[int, int, int, bytes]
 class Taker(Protocol):
     """A stream: who takes the events of an id to which more than one comes."""
 
-    waiter: Future[None] | None
+    waiter: Future[bool] | None
 
-    def take(
-        self, kind: int, status: int, flags: int, number: int, body: bytes
-    ) -> Future[None] | None:
-        """Gets an event; gives the future of somebody who waits for one."""
+    def take(self, kind: int, status: int, flags: int, number: int, body: bytes) -> None:
+        """Gets an event."""
 
     def has(self, body: bytes) -> bool:
         """Whether the event that it got last has these bytes, this very object."""

@@ -77,8 +77,9 @@ class StateWatch:
             turn.append(mark)
             if turn[0] is not mark and not stream.inherited:
                 raise taken("state")
-            if not await stream.wait():
-                raise StopAsyncIteration
+            while not stream.events:
+                if not await stream.wait():
+                    raise StopAsyncIteration
             _, _, number, report = stream.events.popleft()
             return state_change(number, report)
         finally:

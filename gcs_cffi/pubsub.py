@@ -146,8 +146,9 @@ class Subscription:
         try:
             turn.append(mark)
             stream = self._stream = await self._channel.subscribe(self._topic)
-            if not await stream.wait():
-                raise self._channel.closed_error()
+            while not stream.events:
+                if not await stream.wait():
+                    raise self._channel.closed_error()
             stream.events.popleft()
             await self._reader(deadline)
         except BaseException as error:

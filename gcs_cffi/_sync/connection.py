@@ -78,8 +78,9 @@ class StateWatch:
             turn.append(mark)
             if turn[0] is not mark and not stream.inherited:
                 raise taken("state")
-            if not stream.wait():
-                raise StopIteration
+            while not stream.events:
+                if not stream.wait():
+                    raise StopIteration
             _, _, number, report = stream.events.popleft()
             return state_change(number, report)
         finally:

@@ -147,8 +147,9 @@ class Subscription:
         try:
             turn.append(mark)
             stream = self._stream = self._channel.subscribe(self._topic)
-            if not stream.wait():
-                raise self._channel.closed_error()
+            while not stream.events:
+                if not stream.wait():
+                    raise self._channel.closed_error()
             stream.events.popleft()
             self._reader(deadline)
         except BaseException as error:

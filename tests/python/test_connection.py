@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers import wait_until
 
 import gcs_cffi
 from gcs_cffi import LimitExceededError, sync
@@ -148,6 +149,31 @@ async def test_a_wait_for_the_next_state_can_be_cancelled(own_server: GcsServer)
                 await asyncio.wait_for(anext(changes), 0.05)
         own_server.kill()
         assert (await asyncio.wait_for(anext(changes), 10)).state == "lost"
+
+
+async def test_one_task_at_a_time_waits_for_the_next_state(own_server: GcsServer) -> None:
+    async with gcs_cffi.connect(own_server.address) as gcs, gcs.watch_state() as states:
+        assert (await anext(states)).state == "ready"
+        first = asyncio.ensure_future(states.__anext__())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="somebody waits for the next state"):
+            await anext(states)
+        own_server.kill()
+        assert (await first).state == "lost"
+
+
+def test_one_thread_at_a_time_waits_for_the_next_state(own_server: GcsServer) -> None:
+    with sync.connect(own_server.address) as gcs, gcs.watch_state() as states:
+        assert next(states).state == "ready"
+        seen: list[str] = []
+        first = threading.Thread(target=lambda: seen.append(next(states).state))
+        first.start()
+        wait_until(lambda: states._turn != [], "the thread waits")
+        with pytest.raises(RuntimeError, match="somebody waits for the next state"):
+            next(states)
+        own_server.kill()
+        first.join(10)
+        assert seen == ["lost"]
 
 
 async def test_a_watch_is_entered_before_it_is_iterated_and_once(own_server: GcsServer) -> None:

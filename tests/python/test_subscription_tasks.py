@@ -12,7 +12,7 @@ import pytest
 from helpers import PATIENCE
 
 import gcs_cffi
-from gcs_cffi import Message, _futures
+from gcs_cffi import Message, _futures, _reactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,13 +131,13 @@ def test_an_interrupt_before_a_woken_consumer_runs_does_not_strand_it(
 ) -> None:
     loop = asyncio.new_event_loop()
     key = secrets.token_hex(8)
-    still_waits = _futures._still_waits
+    end_wait_here = _futures.end_wait_here
 
     async def connect() -> GcsClient:
         return await gcs_cffi.connect(server.address)
 
-    def interrupted(*_: object) -> bool:
-        monkeypatch.setattr(_futures, "_still_waits", still_waits)
+    def interrupted(_: object) -> None:
+        monkeypatch.setattr(_reactor, "end_wait_here", end_wait_here)
         raise KeyboardInterrupt
 
     try:
@@ -146,7 +146,7 @@ def test_an_interrupt_before_a_woken_consumer_runs_does_not_strand_it(
         for number in range(3):
             consumers = [loop.create_task(texts(subscription, 1)) for subscription in subscriptions]
             loop.run_until_complete(asyncio.sleep(0))
-            monkeypatch.setattr(_futures, "_still_waits", interrupted)
+            monkeypatch.setattr(_reactor, "end_wait_here", interrupted)
             publishing = loop.create_task(publish(gcs, key, number, 1))
             with pytest.raises(KeyboardInterrupt):
                 loop.run_until_complete(asyncio.wait(consumers))

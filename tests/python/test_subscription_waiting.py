@@ -47,8 +47,7 @@ class Waiting:
 
 
 def wait_until_somebody_waits(subscription: Any) -> None:
-    stream = subscription._stream
-    wait_until(lambda: stream._waiter is not None, "the thread waits")
+    wait_until(lambda: subscription._turn != [], "the thread waits")
 
 
 @pytest.mark.parametrize("policy", ["wait", "drop_oldest"])
@@ -138,7 +137,7 @@ gcs = gcs_cffi.sync.connect(sys.argv[1])
 errors = gcs.subscribe("errors").__enter__()
 waiting = threading.Thread(target=errors.next)
 waiting.start()
-while errors._stream._waiter is None:
+while not errors._turn:
     time.sleep(0.01)
 def child():
     nodes = gcs.subscribe("nodes")
