@@ -135,6 +135,9 @@ class Stream:
             check_end(*end)
         return False
 
+    def stop_waiting(self) -> None:
+        """Nothing is left of a wait that has ended by an error."""
+
     def _wait(self, timeout: float) -> None:
         end = monotonic() + timeout
         while not self.events and not self._ended:

@@ -66,7 +66,7 @@ class Stream:
         reactor: the running loop's.
         begin: what makes the library send them.
         what: one of them, in the words of errors.
-        callback: gets each event, in the loop, and nothing is kept in `events`.
+        callback: gets each event, in the loop, soon after it has come.
 
     Attributes:
         id: the library's number of the stream.
@@ -135,11 +135,12 @@ class Stream:
             GcsError: the stream has ended although nobody ended it; told once.
         """
         loop = get_running_loop()
-        if self._reactor.loop() is not loop and not self._closed:
+        reactor = self._reactor
+        if (reactor.inherited or reactor.loop() is not loop) and not self._closed:
             raise self._elsewhere()
         if timeout is not None or self.events or self._end is not None:
             return self._wait(loop, timeout)
-        # Without a coroutine around it: what wakes most consumers for one event each.
+        # No coroutine around it: this is the way of each message that comes alone.
         waiter = self.waiter = Future(loop=loop)
         return waiter
 
@@ -150,19 +151,23 @@ class Stream:
             end, self._end = self._end, (_status.OK, 0, b"")
             check_end(*end)
             return False
-        self.waiter = IndirectWaiter(loop=loop)
-        if not (await wait({self.waiter}, timeout=timeout))[0]:
-            self.waiter = None
+        waiter = self.waiter = IndirectWaiter(loop=loop)
+        if not (await wait({waiter}, timeout=timeout))[0]:
             raise expired(self._what, timeout or 0)
-        return True
+        return waiter.result()
+
+    def stop_waiting(self) -> None:
+        """A wait has ended by an error: what was awaited would keep the loop alive."""
+        self.waiter = None
 
     def _elsewhere(self) -> Exception:
         """What is raised in another event loop than its own."""
         reactor = self._reactor
-        if reactor.queue.inherited:
+        if reactor.inherited or reactor.queue.inherited:
             text = _status.cannot("wait for events", _status.FORKED)
             return from_status(_status.FORKED, _status.FLAG_LOCAL, text)
-        state = "has ended" if reactor.loop() is None else "is another one"
+        loop = reactor.loop()
+        state = "has ended" if loop is None or loop.is_closed() else "is another one"
         return RuntimeError(f"the event loop that this was entered in {state}: enter one here")
 
     def close(self) -> None:
@@ -181,19 +186,21 @@ class Stream:
         if status != _status.OK:
             self._end = (status, flags, body)
             self._reactor.streams.pop(self.id, None)
-        elif self._callback is None:
-            self.events.append((kind, flags, number, body))
         else:
-            loop = self._reactor.loop()
+            self.events.append((kind, flags, number, body))
+            loop = self._reactor.loop() if self._callback is not None else None
             if loop is not None:
-                loop.call_soon(self._tell, (kind, flags, number, body))
+                loop.call_soon(self._tell, loop)
 
     def has(self, body: bytes) -> bool:
         """Whether the last of `events` has these bytes, this very object. For the reactor."""
         return bool(self.events) and self.events[-1][3] is body
 
-    def _tell(self, event: StreamEvent) -> None:
-        if self._callback is not None and not self._closed:
+    def _tell(self, loop: AbstractEventLoop) -> None:
+        if self._callback is not None and self.events:
+            event = self.events.popleft()
+            if self.events:  # an interrupt may have come before it was called for one
+                loop.call_soon(self._tell, loop)
             self._callback(event)
 
 
@@ -253,16 +260,16 @@ class Channel(ClientHandle):
         if reactor.loop() is not loop:
             reactor = self._reactor = reactor_for(loop)
         call_id = reactor.queue.next_id()
-        record = pack_call(
-            client, call_id, kind, flags, method, name, key, body, timeout, ray_version
-        )
-        future = reactor.pending[call_id] = loop.create_future()
-        reactor.batch[call_id] = record
-        if len(body) >= POINTER_SIZE:
-            reactor.lent.append(body)
-        if not reactor.scheduled:
-            reactor.schedule(loop)
         try:
+            if len(body) >= POINTER_SIZE:
+                reactor.lent.append(body)  # before there is a record that points to it
+            record = pack_call(
+                client, call_id, kind, flags, method, name, key, body, timeout, ray_version
+            )
+            future = reactor.pending[call_id] = loop.create_future()
+            reactor.batch[call_id] = record
+            if not reactor.scheduled:
+                reactor.schedule(loop)
             return await future
         except BaseException:
             reactor.cancel(client, call_id)

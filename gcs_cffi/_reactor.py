@@ -10,17 +10,17 @@ Invariants:
 - An id is in `pending` from the call to its end, and in `batch` until the hand-over; ids in `batch`
   grow.
 - A reactor holds its loop weakly, and the loop holds what watches the queue, so that a loop that is
-  dropped goes with everything here. The one path from here to the loop, the asynchronous generator
-  that the loop closes when it shuts down, hangs on the loop's own reader.
+  dropped goes with everything here, unless a task waits in it. The one other path from here to the
+  loop, the asynchronous generator that it closes when it shuts down, hangs on its own reader.
 - The reader is removed, on its own loop, before the queue is closed; a closed loop has none any
   more.
 - What runs in the loop on our behalf runs in an empty context: the first caller's would live on in
   it. A task that is woken runs in its own.
 - Events taken from the queue are in `_events` until they are delivered: an interrupt (Ctrl-C, or a
-  task that exits) ends a delivery, and the next one goes on where it stood. One that Python raises
-  in the few instructions between `pending` and its future loses that call's end, as it can lose
-  callbacks of asyncio's. Events of streams are not delivered twice, and none is lost but a large
-  one, whose bytes are just being copied.
+  task that exits) ends a delivery, and the next one goes on where it stood. One in the few
+  instructions between `pending` and its future loses that call's end, as it can lose callbacks of
+  asyncio's. Events of streams are not delivered twice, and lost only while their bytes, if they are
+  many, are just being copied.
 - When the interpreter ends, nothing is done: the library ends by itself, and half of this is gone.
 - In a forked child, reactors of the parent are left alone: their loops share descriptors with it.
 """
@@ -183,8 +183,6 @@ class Reactor:
         if self.pending.pop(call_id, None) is None or ending():
             return
         in_batch = self.batch.pop(call_id, None) is not None  # then it never reached the library
-        if not self.batch:
-            self.lent.clear()
         loop = self.loop()
         if loop is None or loop.is_closed() or loop is not _running_loop():
             # A coroutine that is thrown away, which may happen anywhere.
@@ -237,7 +235,12 @@ class Reactor:
         finally:
             self.scheduled = self._cancels = False
             if self.batch:
-                self.flush()
+                try:
+                    self.flush()
+                except BaseException:
+                    if self.batch:  # an interrupt came before it had begun
+                        self.schedule(loop)
+                    raise
 
     def _deliver(self, wakes: bool) -> None:
         """Ends the futures of the events that are left of a drain, and wakes who waits for others.
@@ -268,7 +271,7 @@ class Reactor:
                     _log.emit(number, event_text(body))
                 in_hand = None
         except BaseException:
-            if in_hand is not None and not in_hand[-1]:
+            if in_hand is not None:
                 self._complete(in_hand, body, stream or streams.get(in_hand[0]))
             raise
         self._events = None
@@ -287,11 +290,14 @@ class Reactor:
         """Has a stream get the event that an interrupt has cut short, once."""
         if stream is None:
             return
-        is_open = record[0] in self.streams  # its end has not come, or been taken
-        if is_open and (body is None or not stream.has(body)):
+        call_id, status, kind, flags, number, _, _, buffer = record
+        is_open = call_id in self.streams  # then its end was not taken
+        if is_open and not buffer and (body is None or not stream.has(body)):
             self._events = chain((record,), self._events or ())
-        else:
-            self._woken.append(stream)
+            return
+        if is_open and body is not None and not stream.has(body):
+            stream.take(kind, status, flags, number, body)
+        self._woken.append(stream)
 
     def _wake(self) -> None:
         """On the library's thread: has the loop drain the queue."""
@@ -325,8 +331,8 @@ class Reactor:
         for stream in list(self.streams.values()):
             stream.take(0, _status.CLOSED, _status.FLAG_LOCAL, 0, b"")
             waiter, stream.waiter = stream.waiter, None
-            if waiter is not None and alive:
-                end_wait(waiter)
+            if waiter is not None and alive and not waiter.done():
+                waiter.set_result(False)
         self.streams.clear()
         self.batch.clear()
         _log.detach(self.queue)

@@ -57,10 +57,10 @@ def expired(what: str, timeout: float) -> TimeoutError:
     return TimeoutError(f"no {what} within {float(timeout):g} s")
 
 
-Turn = list[object]
-"""Who waits, one at a time: each puts a mark of its own behind the others, waits if it is the
-first, and takes it away. Any thread, and any handler of a signal: each of these is one step of the
-interpreter's, behind which an interrupt finds all of it done or nothing."""
+Turn = dict[None, object]
+"""Who waits, one at a time: whoever puts the mark in, by `setdefault()`, and takes it out again, by
+itself. Any thread, and any handler of a signal: each of these is one step of the interpreter's, and
+between the look at the mark and its removal is no call, behind which an interrupt might come."""
 
 
 def taken(what: str = "event") -> RuntimeError:

@@ -35,7 +35,7 @@ class StateWatch:
         """Made by the client."""
         self._channel = channel
         self._stream: Stream | None = None
-        self._turn: Turn = []
+        self._turn: Turn = {}
 
     async def __aenter__(self) -> Self:
         """Begins to watch.
@@ -74,14 +74,20 @@ class StateWatch:
             raise RuntimeError("a watch is entered before it is iterated: use `with`")
         turn, mark = self._turn, object()
         try:
-            turn.append(mark)
-            if turn[0] is not mark and not stream.inherited:
+            if turn.setdefault(None, mark) is not mark and not stream.inherited:
                 raise taken("state")
             while not stream.events:
                 if not await stream.wait():
                     raise StopAsyncIteration
             _, _, number, report = stream.events.popleft()
             return state_change(number, report)
+        except BaseException:
+            if turn.get(None) is mark:
+                stream.stop_waiting()
+            raise
         finally:
-            if mark in turn:
-                turn.remove(mark)
+            try:
+                if turn[None] is mark:
+                    del turn[None]
+            except KeyError:
+                pass

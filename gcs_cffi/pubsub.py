@@ -127,7 +127,7 @@ class Subscription:
         self._ready: deque[Message | Resync] = deque()
         self._run: Run | None = None  # that has not been read to its end
         self._stream: Stream | None = None
-        self._turn: Turn = []
+        self._turn: Turn = {}
 
     async def __aenter__(self) -> Self:
         """Subscribes, and waits until the server has it. RPCs: GcsSubscriberCommandBatch, and more.
@@ -144,7 +144,8 @@ class Subscription:
         deadline = Deadline(self._timeout, self._channel.default_timeout)
         turn, mark = self._turn, object()
         try:
-            turn.append(mark)
+            if turn.setdefault(None, mark) is not mark:
+                raise RuntimeError("somebody enters it already")
             stream = self._stream = await self._channel.subscribe(self._topic)
             while not stream.events:
                 if not await stream.wait():
@@ -158,8 +159,11 @@ class Subscription:
                 raise unknown_channel(error) from None
             raise
         finally:
-            if mark in turn:
-                turn.remove(mark)
+            try:
+                if turn[None] is mark:
+                    del turn[None]
+            except KeyError:
+                pass
         return self
 
     async def __aexit__(
@@ -225,9 +229,8 @@ class Subscription:
             raise RuntimeError("enter it first: what is not entered has no events")
         turn, mark = self._turn, object()
         try:
-            turn.append(mark)
             # Maybe it is what a signal handler has interrupted; in a forked child it is not here.
-            if turn[0] is not mark and not stream.inherited:
+            if turn.setdefault(None, mark) is not mark and not stream.inherited:
                 raise taken()
             if self._taken >= self._due or self._taken_bytes >= self._due_bytes:
                 self._give_back(stream)
@@ -240,9 +243,16 @@ class Subscription:
                     self._take(stream.events)
                 elif not await stream.wait(timeout):
                     return None
+        except BaseException:
+            if turn.get(None) is mark:
+                stream.stop_waiting()
+            raise
         finally:
-            if mark in turn:
-                turn.remove(mark)
+            try:
+                if turn[None] is mark:
+                    del turn[None]
+            except KeyError:
+                pass
 
     def _take(self, events: deque[StreamEvent]) -> None:
         """Has the first of what the library handed over: messages, or a resync."""

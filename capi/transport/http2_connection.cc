@@ -281,7 +281,7 @@ void Http2Connection::settle_soon() noexcept {
   if (!settling && !told_closed_) wake_at(loop_.now());
 }
 
-// Tells the observer and sends, in turn, until neither leads to more.
+// Tells the observer and sends, or has it sent soon, in turn, until neither leads to more.
 void Http2Connection::settle(Write write) noexcept {
   bool destroyed = false;
   destroyed_ = &destroyed;

@@ -5,11 +5,12 @@
 //
 // Invariants:
 // - The observer is called from settle() alone, which runs on the loop: at the end of what the
-//   stream reports, or from a timer when something happened inside a call of the owner's. It checks
-//   after each call whether the connection still exists.
-// - One event from the stream makes one write: completions run first, and what they start goes out
-//   together; in the loop's next turn, so that what has ended reaches whoever waits for it before
-//   the peer is woken, which competes with them for the processors.
+//   stream reports, or from a timer or a task when something happened before. It checks after each
+//   call whether the connection still exists.
+// - One event from the stream makes one write at most: completions run first, and what they start
+//   goes out together. When there are any, that is in the loop's next turn, so that what has ended
+//   reaches whoever waits for it before the peer is woken, which competes with them for the
+//   processors.
 // - A PING is only ever sent while calls are in flight and the peer is silent; any byte answers it.
 // - Once the connection has failed nothing more is sent, and calls end before on_closed.
 //

@@ -36,7 +36,7 @@ class StateWatch:
         """Made by the client."""
         self._channel = channel
         self._stream: Stream | None = None
-        self._turn: Turn = []
+        self._turn: Turn = {}
 
     def __enter__(self) -> Self:
         """Begins to watch.
@@ -75,14 +75,20 @@ class StateWatch:
             raise RuntimeError("a watch is entered before it is iterated: use `with`")
         turn, mark = self._turn, object()
         try:
-            turn.append(mark)
-            if turn[0] is not mark and not stream.inherited:
+            if turn.setdefault(None, mark) is not mark and not stream.inherited:
                 raise taken("state")
             while not stream.events:
                 if not stream.wait():
                     raise StopIteration
             _, _, number, report = stream.events.popleft()
             return state_change(number, report)
+        except BaseException:
+            if turn.get(None) is mark:
+                stream.stop_waiting()
+            raise
         finally:
-            if mark in turn:
-                turn.remove(mark)
+            try:
+                if turn[None] is mark:
+                    del turn[None]
+            except KeyError:
+                pass

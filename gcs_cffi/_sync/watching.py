@@ -109,7 +109,7 @@ class Watch(Generic[IdT, ValueT]):
         self._events: list[tuple[IdT, Any]] = []  # that have not been dealt with
         self._is_due = False  # the table is to be read, after those
         self._closed = False
-        self._turn: Turn = []
+        self._turn: Turn = {}
         self._reading = _FIRST_READING
 
     def _list(self, timeout: float) -> Mapping[IdT, Any]:
@@ -186,8 +186,8 @@ class Watch(Generic[IdT, ValueT]):
         if not self._changes:
             turn, mark = self._turn, object()
             try:
-                turn.append(mark)
-                if turn[0] is not mark:
+                # In a forked child what waits is not here, as the subscription will say.
+                if turn.setdefault(None, mark) is not mark and self._channel.is_usable:
                     raise taken("change")
                 self._fill(timeout)
             except LOSSLESS:
@@ -196,8 +196,11 @@ class Watch(Generic[IdT, ValueT]):
                 self._is_due = True  # the table has what was taken
                 raise
             finally:
-                if mark in turn:
-                    turn.remove(mark)
+                try:
+                    if turn[None] is mark:
+                        del turn[None]
+                except KeyError:
+                    pass
         return self._changes.popleft() if self._changes else None
 
     def close(self) -> None:

@@ -29,6 +29,14 @@ class StreamTest : public TransportTest {
     ends.held_back = 0;
   }
   void receive(const std::string& bytes) { ends.handler->on_received(as_bytes(bytes)); }
+  void receive_a_reply_that_starts_a_call() {
+    make_ready();
+    start(add_call());
+    connection->flush();
+    notes.when_ended = [this] { connection->start(add_call()); };
+    ends.writes = 0;
+    receive(reply_frames(1));
+  }
   static std::string reply_frames(std::uint32_t stream) {
     return frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, stream,
                        header_block(kOkHeaders)) +
@@ -73,12 +81,7 @@ TEST_F(StreamTest, WhatCompletionsStartIsOneWriteTooWhenTheyHaveBeenHandedOver) 
 }
 
 TEST_F(StreamTest, AWriteThatIsDueGoesOutWithOneThatIsAskedFor) {
-  make_ready();
-  start(add_call());
-  connection->flush();
-  notes.when_ended = [this] { connection->start(add_call()); };
-  ends.writes = 0;
-  receive(reply_frames(1));
+  receive_a_reply_that_starts_a_call();
   start(add_call());
   connection->flush();
   EXPECT_EQ(ends.writes, 1);
@@ -87,12 +90,7 @@ TEST_F(StreamTest, AWriteThatIsDueGoesOutWithOneThatIsAskedFor) {
 }
 
 TEST_F(StreamTest, AWriteThatIsDueIsNothingToAConnectionThatIsGone) {
-  make_ready();
-  start(add_call());
-  connection->flush();
-  notes.when_ended = [this] { connection->start(add_call()); };
-  ends.writes = 0;
-  receive(reply_frames(1));
+  receive_a_reply_that_starts_a_call();
   connection.reset();
   run_for(20ms);
   EXPECT_EQ(ends.writes, 0);

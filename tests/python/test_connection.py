@@ -168,7 +168,7 @@ def test_one_thread_at_a_time_waits_for_the_next_state(own_server: GcsServer) ->
         seen: list[str] = []
         first = threading.Thread(target=lambda: seen.append(next(states).state))
         first.start()
-        wait_until(lambda: states._turn != [], "the thread waits")
+        wait_until(lambda: states._turn != {}, "the thread waits")
         with pytest.raises(RuntimeError, match="somebody waits for the next state"):
             next(states)
         own_server.kill()

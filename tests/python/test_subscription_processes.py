@@ -119,6 +119,36 @@ loop.close()
     assert said_nothing(run_script_on(new_loop, OPEN + FORKED + script, own_server.address))
 
 
+def test_in_a_child_the_loop_of_the_parent_does_not_wait_for_ever(own_server: GcsServer) -> None:
+    script = """
+loop = asyncio.new_event_loop()
+async def begin():
+    gcs = await gcs_cffi.connect(sys.argv[1])
+    return gcs, await gcs.subscribe("errors").__aenter__(), await gcs.nodes.watch().__aenter__()
+gcs, errors, nodes = loop.run_until_complete(begin())
+async def refused():
+    for ask in (errors.__anext__, errors.next, lambda: errors.next(0), nodes.next):
+        try:
+            await ask()
+        except gcs_cffi.ForkedError:
+            pass
+        else:
+            raise AssertionError(ask)
+def child():
+    loop.run_until_complete(refused())
+    os._exit(0)
+forked(child)
+async def leave():
+    await errors.close()
+    await nodes.close()
+    await gcs.close()
+loop.run_until_complete(leave())
+loop.run_until_complete(loop.shutdown_asyncgens())
+loop.close()
+"""
+    assert said_nothing(run_script(OPEN + FORKED + script, own_server.address))
+
+
 # ---- The end of a process -----------------------------------------------------------------------
 
 

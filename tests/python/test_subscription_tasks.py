@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import secrets
+import warnings
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -156,6 +160,92 @@ def test_an_interrupt_before_a_woken_consumer_runs_does_not_strand_it(
         loop.run_until_complete(gcs.close())
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize("what", ["next", "next with a timeout", "state"])
+def test_a_loop_in_which_a_wait_was_cancelled_is_not_held(server: GcsServer, what: str) -> None:
+    async def wait_in_vain() -> object:
+        gcs = await gcs_cffi.connect(server.address)
+        waited: Any
+        if what == "state":
+            waited = await gcs.watch_state().__aenter__()
+            await anext(waited)
+            waiting = anext(waited)
+        else:
+            waited = await gcs.subscribe("errors", secrets.token_hex(8)).__aenter__()
+            waiting = waited.next(PATIENCE if what == "next with a timeout" else None)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(waiting, 0.01)
+        return waited
+
+    loop = asyncio.SelectorEventLoop()
+    kept = loop.run_until_complete(wait_in_vain())
+    gone = weakref.ref(loop)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it was not closed
+        del loop
+        gc.collect()
+        assert gone() is None
+        del kept
+        gc.collect()
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_consumer_is_thrown_away_without_a_word(
+    server: GcsServer, new_loop: Callable[[], asyncio.AbstractEventLoop], closed: bool
+) -> None:
+    async def consume() -> None:
+        async with gcs_cffi.connect(server.address) as gcs, gcs.subscribe("errors") as events:
+            opened.append(gcs)
+            async for _ in events:
+                pass
+
+    opened: list[GcsClient] = []
+    complaints: list[Any] = []
+    loop = new_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    coroutine = consume()
+    task = loop.create_task(coroutine)
+    while not opened:
+        loop.run_until_complete(asyncio.sleep(0.01))
+    loop.run_until_complete(asyncio.sleep(0.01))
+    if closed:
+        loop.close()
+    with suppress(RuntimeError):  # the client's own close() may want the loop
+        coroutine.close()
+    if not closed:
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+    assert not task.done()
+    assert complaints == []
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("timeout", [None, PATIENCE])
+async def test_one_that_is_refused_does_not_disturb_the_one_that_waits(
+    gcs: GcsClient, namespace: str, timeout: float | None
+) -> None:
+    async with gcs.subscribe("errors", namespace) as events:
+        waiting = asyncio.ensure_future(events.next(timeout))
+        await asyncio.sleep(0)
+        for refused in (None, 0, 1):
+            with pytest.raises(RuntimeError, match="somebody waits for the next event already"):
+                await events.next(refused)
+        await gcs.errors.publish("kind", "text", key=namespace)
+        event = await asyncio.wait_for(waiting, PATIENCE)
+        assert isinstance(event, Message)
+
+
+@pytest.mark.parametrize("timeout", [None, PATIENCE])
+async def test_a_reactor_that_is_given_up_ends_an_iteration(
+    server: GcsServer, timeout: float | None
+) -> None:
+    key = secrets.token_hex(8)
+    async with gcs_cffi.connect(server.address) as gcs, gcs.subscribe("errors", key) as events:
+        waiting = asyncio.ensure_future(events.next(timeout))
+        await asyncio.sleep(0.01)
+        _reactor.reactor_for(asyncio.get_running_loop()).retire()
+        assert await waiting is None
 
 
 def test_a_loop_that_was_closed_under_a_consumer_disturbs_nobody(

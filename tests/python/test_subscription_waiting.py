@@ -16,6 +16,8 @@ from helpers import PATIENCE, run_script, said_nothing, wait_until
 
 import gcs_cffi
 from gcs_cffi import GcsClient, Message, sync
+from gcs_cffi._streams import taken
+from gcs_cffi._sync import pubsub
 
 if TYPE_CHECKING:
     from gcs_cffi.testing import GcsServer
@@ -47,7 +49,7 @@ class Waiting:
 
 
 def wait_until_somebody_waits(subscription: Any) -> None:
-    wait_until(lambda: subscription._turn != [], "the thread waits")
+    wait_until(lambda: subscription._turn != {}, "the thread waits")
 
 
 @pytest.mark.parametrize("policy", ["wait", "drop_oldest"])
@@ -67,6 +69,32 @@ def test_a_second_thread_may_not_wait_and_the_first_one_gets_the_event(
             assert event.value.error_message == str(number)
         with pytest.raises(TimeoutError):
             errors.next(0)
+
+
+def test_one_that_is_being_refused_is_in_nobodys_way(
+    blocking_gcs: sync.GcsClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    being_refused, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> RuntimeError:
+        being_refused.set()
+        assert go_on.wait(PATIENCE)
+        return taken()
+
+    with blocking_gcs.subscribe("errors", namespace) as errors:
+        waiting = Waiting(errors)
+        wait_until_somebody_waits(errors)
+        monkeypatch.setattr(pubsub, "taken", slowly)
+        refused = Waiting(errors)
+        assert being_refused.wait(PATIENCE)
+        blocking_gcs.errors.publish("kind", "text", key=namespace)
+        assert [type(each) for each in waiting.join()] == [Message]
+        with pytest.raises(TimeoutError):
+            errors.next(0.01)
+        go_on.set()
+        assert [type(each) for each in refused.join()] == [RuntimeError]
+        with pytest.raises(TimeoutError):
+            errors.next(0.01)
 
 
 def test_of_threads_that_come_at_once_one_waits(
