@@ -57,6 +57,8 @@ struct TimerState final : std::enable_shared_from_this<TimerState>, Task {
     if (armed == kNever) expired();
   }
 
+  void drop() noexcept override { const std::shared_ptr<TimerState> self = std::move(posted); }
+
   void expired() noexcept {
     armed = kNever;
     if (task == nullptr || when == kNever) return;
@@ -134,6 +136,11 @@ AsioEventLoop::AsioEventLoop()
 
 AsioEventLoop::~AsioEventLoop() {
   gate_->close();
+  for (Task* task = posted_.exchange(nullptr, std::memory_order_acquire); task != nullptr;) {
+    Task* const older = task->next_posted;
+    task->drop();
+    task = older;
+  }
 }
 
 bool AsioEventLoop::run_one() {

@@ -22,11 +22,13 @@ using TimePoint = std::int64_t;
 inline constexpr TimePoint kNever = std::numeric_limits<TimePoint>::max();
 
 // Something to run on the loop's thread. Owned by whoever posts it, who keeps it alive until it has
-// run and posts it again only after that. Posting links it into a list, so that it allocates
-// nothing and cannot fail.
+// run, or was dropped, and posts it again only after that. Posting links it into a list, so that it
+// allocates nothing and cannot fail.
 class Task {
  public:
   virtual void run() noexcept = 0;
+  // Instead of that: the loop has ended.
+  virtual void drop() noexcept {}
 
   Task* next_posted = nullptr;  // the loop's
 

@@ -75,6 +75,7 @@ class Http2Connection final : public Connection, private ByteStream::Handler, pr
       const std::shared_ptr<LaterWrite> self = std::move(posted_);
       if (connection_ != nullptr) connection_->settle(Write::kNow);
     }
+    void drop() noexcept override { const std::shared_ptr<LaterWrite> self = std::move(posted_); }
 
    private:
     Http2Connection* connection_;

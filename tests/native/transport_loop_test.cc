@@ -246,6 +246,25 @@ TEST(LoopEndTest, ALoopWithQueuedTasksAndArmedTimersCanBeDestroyed) {
   EXPECT_EQ(ran, 0);
 }
 
+TEST(LoopEndTest, WhatWasPostedAndHasNotRunIsDroppedWithTheLoop) {
+  struct Note final : Task {
+    void run() noexcept override { ++runs; }
+    void drop() noexcept override { ++drops; }
+    int runs = 0;
+    int drops = 0;
+  };
+  Note first;
+  Note second;
+  {
+    AsioEventLoop loop;
+    loop.post(first);
+    loop.post(second);
+  }
+  EXPECT_EQ(first.runs + second.runs, 0);
+  EXPECT_EQ(first.drops, 1);
+  EXPECT_EQ(second.drops, 1);
+}
+
 TEST(LoopEndTest, TheGateRefusesOnceTheLoopIsGone) {
   auto loop = std::make_unique<AsioEventLoop>();
   const auto gate = loop->gate();

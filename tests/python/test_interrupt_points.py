@@ -8,6 +8,7 @@ points at which Python looks for signals: where a function begins, and behind ea
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import sys
@@ -69,11 +70,13 @@ class Interrupt:
         self._functions = functions
 
     def __enter__(self) -> Self:
+        gc.disable()  # what an interrupt does to a finalizer is only told
         sys.setprofile(self._look)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
+        gc.enable()
 
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
