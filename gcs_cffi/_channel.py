@@ -163,7 +163,7 @@ class Stream:
     def _elsewhere(self) -> Exception:
         """What is raised in another event loop than its own."""
         reactor = self._reactor
-        if reactor.inherited or reactor.queue.inherited:
+        if reactor.queue.inherited:
             text = _status.cannot("wait for events", _status.FORKED)
             return from_status(_status.FORKED, _status.FLAG_LOCAL, text)
         loop = reactor.loop()

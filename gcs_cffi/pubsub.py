@@ -143,6 +143,7 @@ class Subscription:
             raise RuntimeError("it can be entered once: make another one")
         deadline = Deadline(self._timeout, self._channel.default_timeout)
         turn, mark = self._turn, object()
+        stream: Stream | None = None
         try:
             if turn.setdefault(None, mark) is not mark:
                 raise RuntimeError("somebody enters it already")
@@ -153,8 +154,8 @@ class Subscription:
             stream.events.popleft()
             await self._reader(deadline)
         except BaseException as error:
-            if self._stream is not None:
-                self._stream.close()
+            if stream is not None:
+                stream.close()
             if isinstance(error, InvalidRequestError) and self.channel not in MESSAGES:
                 raise unknown_channel(error) from None
             raise

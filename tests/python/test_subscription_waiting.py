@@ -71,6 +71,32 @@ def test_a_second_thread_may_not_wait_and_the_first_one_gets_the_event(
             errors.next(0)
 
 
+def test_of_two_threads_one_enters(
+    blocking_gcs: sync.GcsClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = type(blocking_gcs._channel)
+    subscribe = channel.subscribe
+    entering, go_on = threading.Event(), threading.Event()
+
+    def slowly(self: Any, topic: Any) -> Any:
+        entering.set()
+        assert go_on.wait(PATIENCE)
+        return subscribe(self, topic)
+
+    monkeypatch.setattr(channel, "subscribe", slowly)
+    errors = blocking_gcs.subscribe("errors", namespace)
+    first = threading.Thread(target=errors.__enter__)
+    first.start()
+    assert entering.wait(PATIENCE)
+    with pytest.raises(RuntimeError, match="somebody enters it already"):
+        errors.__enter__()
+    go_on.set()
+    first.join(PATIENCE)
+    blocking_gcs.errors.publish("kind", "text", key=namespace)
+    assert isinstance(errors.next(PATIENCE), Message)
+    errors.close()
+
+
 def test_one_that_is_being_refused_is_in_nobodys_way(
     blocking_gcs: sync.GcsClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
