@@ -19,7 +19,6 @@
 #include "client/gcs_client.h"
 #include "client/process.h"
 #include "transport/asio_event_loop.h"
-#include "transport/openssl_thread.h"
 #include "transport/signals_blocked.h"
 #include "transport/socket_connector.h"
 
@@ -115,7 +114,6 @@ void run_io_thread(std::unique_ptr<Machinery> machinery, Process& process) {
     transport::AsioEventLoop& loop = succession.machinery().loop;
     Outbox& outbox = succession.machinery().outbox;
     const Outbox::Scope scope(outbox);
-    const transport::OpensslThread openssl;
     do {
       outbox.hand_over();
       if (succession.forked()) return;

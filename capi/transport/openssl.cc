@@ -1,51 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A fork and OpenSSL's clean-up wait for the threads that are inside OpenSSL, as long as it seems
-// reasonable: then they go on, and the child may meet a lock that nobody will release.
+// Invariants:
+// - A fork and OpenSSL's clean-up wait for the threads that are inside OpenSSL, as long as it seems
+//   reasonable: then they go on, and the child may meet a lock that nobody will release.
+// - What OpenSSL holds for a thread that we brought in is given back before the thread ends, from
+//   inside. OpenSSL's own way to free it begins later, where nobody can make the clean-up wait,
+//   which frees the same.
+// - A thread that is waited for never waits here itself: it has the lock once, however often it
+//   enters.
 #include "transport/openssl.h"
 
 #include <pthread.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
-
-#include "transport/openssl_thread.h"
 
 namespace gcs::transport {
 namespace {
 
 constexpr time_t kPatience = 1;  // seconds
 
-// Held for reading inside OpenSSL, for writing over a fork, and from OpenSSL's end on. Never
-// destroyed.
-pthread_rwlock_t in_use = PTHREAD_RWLOCK_INITIALIZER;
-thread_local bool held_over_fork = false;
+// Held for reading inside OpenSSL, for writing over a fork, and from OpenSSL's end on. Who waits to
+// write comes before who wants to read: a fork does not wait for threads that keep coming back.
+// Never destroyed.
+constexpr pthread_rwlock_t kUnused = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+pthread_rwlock_t in_use = kUnused;
 std::atomic<bool> openssl_ends{false};
+// It went on without the lock.
+std::atomic<bool> impatient_end{false};
 
-// What OpenSSL holds for a thread, it frees when the thread ends, at which nobody can make its
-// clean-up wait, so that both may free the same. No thread leaves with something, therefore.
 struct ThisThread {
   unsigned uses = 0;
-  bool keeps_state = false;
+  bool holds_lock = false;  // while uses > 0, but for the thread that has closed it for ever
   bool has_state = false;
+  bool held_over_fork = false;
 };
-thread_local ThisThread this_thread;
+constinit thread_local ThisThread this_thread;
 
-bool wait_until_unused() {
+timespec end_of_patience() {
   timespec deadline{};
   clock_gettime(CLOCK_REALTIME, &deadline);
   deadline.tv_sec += kPatience;
+  return deadline;
+}
+
+bool wait_until_unused() {
+  const timespec deadline = end_of_patience();
   return pthread_rwlock_timedwrlock(&in_use, &deadline) == 0;
 }
 
 void before_fork() {
-  held_over_fork = wait_until_unused();
+  this_thread.held_over_fork = wait_until_unused();
 }
+
+void after_fork_in_parent() {
+  if (this_thread.held_over_fork) pthread_rwlock_unlock(&in_use);
+}
+
+// The thread that holds the lock has another id here, and cannot release it.
+void after_fork_in_child() {
+  in_use = kUnused;
+}
+
+[[maybe_unused]] const int registered =
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 
 // Not released: a thread that comes now waits for the end.
 void keep_out() {
-  if (!openssl_ends.exchange(true)) static_cast<void>(wait_until_unused());
+  if (!openssl_ends.exchange(true) && !wait_until_unused()) impatient_end = true;
 }
 
 // Behind the clean-up that the application may have registered, so that it runs before. If the
@@ -56,38 +80,54 @@ int register_for_end() {
   return OPENSSL_atexit(keep_out);
 }
 
+// False once the clean-up has begun. Takes none of OpenSSL's locks then, which are being freed.
 bool initialize() {
   return OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1;
 }
 
-void after_fork_in_parent() {
-  if (held_over_fork) pthread_rwlock_unlock(&in_use);
-}
+// At the end of a thread, before other libraries' objects of the thread are destroyed.
+class Departure {
+ public:
+  void expect() noexcept { expected_ = true; }
+  ~Departure() {
+    // The main thread is the one that cleans up.
+    if (!expected_ || !this_thread.has_state || ::gettid() == ::getpid()) return;
+    const timespec deadline = end_of_patience();
+    if (pthread_rwlock_timedrdlock(&in_use, &deadline) != 0) return;
+    if (!impatient_end) OPENSSL_thread_stop();
+    pthread_rwlock_unlock(&in_use);
+  }
 
-// The thread that holds the lock has another id here, and cannot release it.
-void after_fork_in_child() {
-  pthread_rwlock_init(&in_use, nullptr);
-  // Which may be under another lock for ever.
-  this_thread.has_state = false;
-}
+ private:
+  bool expected_ = false;
+};
+thread_local Departure departure;
 
 }  // namespace
 
 bool begin_using_openssl() {
-  [[maybe_unused]] static const int registered =
-      pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   if (openssl_ends) return false;
+  pthread_rwlock_rdlock(&in_use);
+  const bool usable = initialize();
+  pthread_rwlock_unlock(&in_use);
+  if (!usable) return false;
   const OpensslUse openssl;
-  if (!initialize()) return false;
   [[maybe_unused]] static const int registered_for_end = register_for_end();
-  // Refused once the clean-up has begun, which then may not know of the registration.
-  return initialize();
+  // The clean-up that has begun meanwhile may not know of the registration.
+  if (initialize()) return true;
+  this_thread.has_state = false;
+  return false;
 }
 
 OpensslUse::OpensslUse() noexcept {
-  pthread_rwlock_rdlock(&in_use);
-  ++this_thread.uses;
-  this_thread.has_state = true;
+  if (this_thread.uses++ == 0) {
+    // Refused to the thread that has it for writing, which is in the clean-up.
+    this_thread.holds_lock = pthread_rwlock_rdlock(&in_use) == 0;
+    if (!this_thread.has_state) {
+      this_thread.has_state = true;
+      departure.expect();
+    }
+  }
   ERR_clear_error();
 }
 
@@ -101,20 +141,7 @@ bool OpensslUse::lacked_memory() const noexcept {
 
 OpensslUse::~OpensslUse() {
   ERR_clear_error();
-  if (--this_thread.uses == 0 && !this_thread.keeps_state) {
-    OPENSSL_thread_stop();
-    this_thread.has_state = false;
-  }
-  pthread_rwlock_unlock(&in_use);
-}
-
-OpensslThread::OpensslThread() noexcept {
-  this_thread.keeps_state = true;
-}
-
-OpensslThread::~OpensslThread() {
-  this_thread.keeps_state = false;
-  if (this_thread.has_state) const OpensslUse last;
+  if (--this_thread.uses == 0 && this_thread.holds_lock) pthread_rwlock_unlock(&in_use);
 }
 
 }  // namespace gcs::transport

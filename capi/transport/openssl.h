@@ -40,8 +40,7 @@ bool begin_using_openssl();
 // While a thread is inside OpenSSL; may be nested.
 //
 // The end of the process waits for it, and no other begins then: OpenSSL's own clean-up, which the
-// application may have registered, takes away what the thread stands on, and what OpenSSL holds for
-// it (openssl_thread.h). A fork waits, too:
+// application may have registered, takes away what the thread stands on. A fork waits, too:
 // OpenSSL's locks would stay taken in the child, where the thread is not. And the queue of errors
 // belongs to the thread, which may be one of the application's with a TLS connection of its own:
 // what is left in it would be taken for that connection's error, and the other way round.

@@ -247,8 +247,7 @@ std::string TlsMaterial::own_problem() const {
 std::unique_ptr<TlsContext> TlsContext::load(TlsSettings settings, std::string* error) {
   if (!begin_using_openssl()) {
     *error =
-        "TLS cannot be used: OpenSSL has been cleaned up, as it is when the process ends, or could "
-        "not be initialized";
+        "OpenSSL has been cleaned up, as it is when the process ends, or could not be initialized";
     return nullptr;
   }
   *error = complaint_about(settings);
