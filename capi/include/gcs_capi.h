@@ -173,7 +173,8 @@ typedef struct gcs_client_options {
   int32_t tls;      /* 1: with TLS; 0: without; -1, the default: if a tls_ field is given, or RAY_USE_TLS says so */
   int32_t reserved; /* 0 */
   /* PEM files, read when the client is made, and again before it connects when they have changed. All three NULL: those of
-   * RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY. */
+   * RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY. A program that calls OPENSSL_cleanup() itself calls
+   * gcs_shutdown() before: threads of this library that need OpenSSL later never come back. */
   const char *tls_ca_file;     /* the authorities to trust. NULL: the system's */
   const char *tls_cert_file;   /* the certificate to show, and those that lead to its authority. NULL: none */
   const char *tls_key_file;    /* its key, without a passphrase */

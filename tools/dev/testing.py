@@ -32,7 +32,7 @@ from environment import (
 from machine import BUILD, ROOT, clean_environment, temporary_home
 from together import Command, show_together
 
-AT_ONCE = 2
+AT_ONCE = 3
 """So many suites run beside each other: each of them waits for two thirds of its time."""
 
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
