@@ -85,23 +85,17 @@ bool initialize() {
   return OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1;
 }
 
-// At the end of a thread, before other libraries' objects of the thread are destroyed.
-class Departure {
- public:
-  void expect() noexcept { expected_ = true; }
+// Of a thread, at its end: before the keys of other libraries, OpenSSL's among them.
+struct Departure {
   ~Departure() {
     // The main thread is the one that cleans up.
-    if (!expected_ || !this_thread.has_state || ::gettid() == ::getpid()) return;
+    if (!this_thread.has_state || ::gettid() == ::getpid()) return;
     const timespec deadline = end_of_patience();
     if (pthread_rwlock_timedrdlock(&in_use, &deadline) != 0) return;
     if (!impatient_end) OPENSSL_thread_stop();
     pthread_rwlock_unlock(&in_use);
   }
-
- private:
-  bool expected_ = false;
 };
-thread_local Departure departure;
 
 }  // namespace
 
@@ -123,10 +117,8 @@ OpensslUse::OpensslUse() noexcept {
   if (this_thread.uses++ == 0) {
     // Refused to the thread that has it for writing, which is in the clean-up.
     this_thread.holds_lock = pthread_rwlock_rdlock(&in_use) == 0;
-    if (!this_thread.has_state) {
-      this_thread.has_state = true;
-      departure.expect();
-    }
+    this_thread.has_state = true;
+    [[maybe_unused]] thread_local const Departure departure;
   }
   ERR_clear_error();
 }
